@@ -1,0 +1,32 @@
+"""The only place that reads the clock: aware UTC instants. Actions take `at`; the edges (web, command line, jobs) ask here."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """Return the present instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def us(at: datetime) -> int:
+    """Return an instant as whole microseconds since 1970-01-01T00:00Z, exact (no float in between)."""
+    delta = at.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def from_us(value: int) -> datetime:
+    """Return the instant of `us` as an aware UTC datetime."""
+    return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
+
+
+def iso(at: datetime) -> str:
+    """Return an instant as JSON shows it: ISO 8601 in UTC with a `Z`."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def monotonic() -> float:
+    """Return seconds on a clock that never goes back, for intervals only."""
+    return time.monotonic()

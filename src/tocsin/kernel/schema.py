@@ -1,0 +1,35 @@
+"""Bring a database to the present schema: migrate as its owner, then make the process roles and apply the rooms' grants."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from django.core.management import call_command
+from django.db import connection, transaction
+from psycopg import sql as pg
+
+ROLES = ("operator", "console", "public", "intake", "worker", "sequencer")
+SRC = Path(__file__).parent.parent
+
+
+def migrate() -> None:
+    """Apply every migration and every grant. Only the owner's connection can. Safe to repeat after a crash."""
+    call_command("migrate", verbosity=0, interactive=False)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute((SRC / "kernel" / "roles.sql").read_text())
+        for file in sorted(SRC.glob("*/sql/grants.sql")):
+            cursor.execute(file.read_text())
+
+
+def set_passwords(owner_dsn: str) -> dict[str, str]:
+    """Give each process role a fresh password and return its connection string. Call as owner, before the processes start."""
+    parts = urlsplit(owner_dsn)
+    dsns = {}
+    with transaction.atomic(), connection.cursor() as cursor:
+        for role in ROLES:
+            password = secrets.token_urlsafe(24)
+            cursor.execute(pg.SQL("ALTER ROLE {} PASSWORD {}").format(pg.Identifier(f"tocsin_{role}"), pg.Literal(password)).as_string())
+            dsns[role] = urlunsplit(parts._replace(netloc=f"tocsin_{role}:{quote(password)}@{parts.hostname}:{parts.port or 5432}"))
+    return dsns

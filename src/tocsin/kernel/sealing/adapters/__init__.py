@@ -1,0 +1,1 @@
+"""Key services, one file each."""

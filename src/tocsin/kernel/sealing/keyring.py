@@ -1,0 +1,59 @@
+"""The estate's keys: their names, who may ask for them, and how new ones are made."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa, x25519
+
+from tocsin.kernel import config, wiring
+from tocsin.kernel.errors import Refused
+from tocsin.kernel.private import Private
+
+from .port import KeyService
+
+# Design: DESIGN.md section 1, "a process is a security context". The check is in-process; on one machine under one OS user it guards
+# against mistakes, on a cluster each machine is given only the files its processes may ask for.
+_ALL = frozenset({"sealing", "lookup", "deposit", "deposit_public", "message_id", "verp", "dkim", "log", "web_console", "web_public"})
+KEYS_OF: dict[str, frozenset[str]] = {
+    "operator": _ALL - {"log", "web_console", "web_public", "dkim"},
+    "worker": frozenset({"sealing", "lookup", "deposit", "message_id", "verp", "dkim"}),
+    "console": frozenset({"sealing", "lookup", "web_console"}),
+    "public": frozenset({"lookup", "web_public"}),
+    "intake": frozenset({"deposit_public", "verp"}),
+    "sequencer": frozenset({"log"}),
+    "postoffice": frozenset(),
+    "owner": _ALL,
+}
+
+
+@functools.cache
+def _service() -> KeyService:
+    current = config.current()
+    adapter: KeyService = wiring.load(current.keys.service)(current.home)
+    return adapter
+
+
+@functools.cache
+def key(name: str) -> Private[bytes]:
+    """Return a key of this estate. Raises Refused if this process may not hold it, NotFound if it was never made."""
+    process = config.current().process
+    if name not in KEYS_OF[process]:
+        raise Refused(f"the process {process} may not hold the key {name}")
+    return _service().get(name)
+
+
+def create_all() -> None:
+    """Make each key that does not exist yet. Safe to repeat; never replaces a key."""
+    service = _service()
+    for name in ("sealing", "lookup", "message_id", "verp", "web_console", "web_public"):
+        service.put_new(name, Private(secrets.token_bytes(32)))
+    service.put_new("log", Private(secrets.token_bytes(64)))  # 32-byte seed of Ed25519, then 32-byte seed of ML-DSA-44
+    service.put_new("deposit", Private(x25519.X25519PrivateKey.generate().private_bytes_raw()))
+    made = x25519.X25519PrivateKey.from_private_bytes(service.get("deposit").reveal())
+    service.put_new("deposit_public", Private(made.public_key().public_bytes_raw()))
+    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    service.put_new("dkim", Private(rsa_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())))

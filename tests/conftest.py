@@ -1,0 +1,35 @@
+"""Shared fixtures: an estate's home with keys, per test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tocsin.kernel import config
+from tocsin.kernel.sealing import box, keyring
+
+
+@pytest.fixture
+def estate(tmp_path: Path) -> Iterator[Path]:
+    """Give the home of a fresh demo estate with all its keys; this process may hold any of them."""
+    before = {name: os.environ.get(name) for name in ("TOCSIN_HOME", "TOCSIN_PROCESS")}
+    os.environ["TOCSIN_HOME"], os.environ["TOCSIN_PROCESS"] = str(tmp_path), "owner"
+    (tmp_path / "tocsin.toml").write_text('[estate]\nkind = "demo"\n')
+    forget()
+    keyring.create_all()
+    yield tmp_path
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    forget()
+
+
+def forget() -> None:
+    """Drop what the kernel remembers of the last estate."""
+    for cached in (config.current, keyring.key, keyring._service, box._aead):
+        cached.cache_clear()

@@ -1,0 +1,1 @@
+"""Developer tools: import contracts and generators of reference pages."""
