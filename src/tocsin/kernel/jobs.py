@@ -107,7 +107,7 @@ def enqueue_many(name: str, arguments: Iterable[dict[str, Any]], *, priority: in
     """Enqueue one job per set of arguments, in few statements, in the current transaction."""
     batch = list(arguments)
     for start in range(0, len(batch), 1000):
-        queue_app.configure_task(name, priority=priority).batch_defer(*batch[start:start + 1000])
+        queue_app.configure_task(name, priority=priority).batch_defer(*batch[start : start + 1000])
 
 
 def worker_id() -> int | None:
@@ -186,7 +186,8 @@ def sweep() -> int:
         cursor.execute(
             """SELECT job.id, job.worker_id FROM procrastinate_jobs job LEFT JOIN procrastinate_workers w ON w.id = job.worker_id
                WHERE job.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => %s))""",
-            [STALLED_AFTER_S])
+            [STALLED_AFTER_S],
+        )
         stalled = cursor.fetchall()
         owners = [owner for _, owner in stalled if owner is not None]
         for model in _leased_models() if owners else []:
@@ -220,9 +221,16 @@ def run_worker(*, queues: Iterable[str], concurrency: int, name: str, wait: bool
     async def main() -> None:
         async with worker_app.open_async():
             await worker_app.run_worker_async(
-                queues=list(queues), name=name, concurrency=concurrency, wait=wait, delete_jobs="successful",
-                fetch_job_polling_interval=1.0, update_heartbeat_interval=HEARTBEAT_S, stalled_worker_timeout=WORKER_PRUNED_AFTER_S,
-                shutdown_graceful_timeout=10.0)
+                queues=list(queues),
+                name=name,
+                concurrency=concurrency,
+                wait=wait,
+                delete_jobs="successful",
+                fetch_job_polling_interval=1.0,
+                update_heartbeat_interval=HEARTBEAT_S,
+                stalled_worker_timeout=WORKER_PRUNED_AFTER_S,
+                shutdown_graceful_timeout=10.0,
+            )
 
     try:
         asyncio.run(main())
@@ -235,7 +243,9 @@ def waiting(queue: str | None = None) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT count(*) FROM procrastinate_jobs
-               WHERE status IN ('todo', 'doing') AND (%s::text IS NULL OR queue_name = %s)""", [queue, queue])
+               WHERE status IN ('todo', 'doing') AND (%s::text IS NULL OR queue_name = %s)""",
+            [queue, queue],
+        )
         return int(cursor.fetchone()[0])
 
 

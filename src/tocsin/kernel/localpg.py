@@ -257,8 +257,10 @@ class LocalPg:
         if self.data.exists():
             made_by = int((self.data / "PG_VERSION").read_text())
             if made_by != major:
-                raise RuntimeError(f"{self.data} was made by PostgreSQL {made_by}, {self.bin} is {major}: "
-                                   "set TOCSIN_PG_BIN to the old version, or dump and reload, or choose another TOCSIN_HOME")
+                raise RuntimeError(
+                    f"{self.data} was made by PostgreSQL {made_by}, {self.bin} is {major}: "
+                    "set TOCSIN_PG_BIN to the old version, or dump and reload, or choose another TOCSIN_HOME"
+                )
         else:
             self._make_cluster(major)
         pid_file = self.data / "postmaster.pid"
@@ -292,8 +294,15 @@ class LocalPg:
         args = ["-D", str(new), "-U", "tocsin", "--auth=scram-sha-256", f"--pwfile={self.pw_file}", "--encoding=UTF8", "--data-checksums"]
         if self.throwaway:
             args.append("--no-sync")
-        done = subprocess.run([str(self.bin / "initdb"), *args, *locale], check=False, capture_output=True, text=True, cwd="/",
-                              **tied(signal.SIGKILL), **self._as_user)
+        done = subprocess.run(
+            [str(self.bin / "initdb"), *args, *locale],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **tied(signal.SIGKILL),
+            **self._as_user,
+        )
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stderr.strip()[-500:]}")
         new.rename(self.data)
@@ -308,8 +317,16 @@ class LocalPg:
         args = [a for name, value in settings.items() for a in ("-c", f"{name}={value}")]
         log = os.open(self.home / "postgres.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            self.proc = subprocess.Popen([self.bin / "postgres", "-D", self.data, *args], stdin=subprocess.DEVNULL, stdout=log,
-                                         stderr=log, cwd="/", env=os.environ | {"LC_ALL": "C"}, **tied(signal.SIGINT), **self._as_user)
+            self.proc = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.data, *args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=os.environ | {"LC_ALL": "C"},
+                **tied(signal.SIGINT),
+                **self._as_user,
+            )
         finally:
             os.close(log)
         return port
