@@ -1,11 +1,11 @@
 """What can go wrong with a log, as one small tree.
 
-    TlogError
-      Malformed    text or bytes do not follow their format
-      Unverified   well-formed, but a hash or a signature does not hold
-      Damaged      the files of a log contradict each other or lost acknowledged leaves: a person must look, nothing is repaired silently
-      Locked       another process is the writer of this log
-      NoSuchTile   no such resource in the published tree (HTTP 404)
+TlogError
+  Malformed    text or bytes do not follow their format
+  Unverified   well-formed, but a hash or a signature does not hold
+  Damaged      the files of a log contradict each other or lost acknowledged leaves: a person must look, nothing is repaired silently
+  Locked       another process is the writer of this log
+  NoSuchTile   no such resource in the published tree (HTTP 404)
 """
 
 
