@@ -92,8 +92,17 @@ def test_keys_survive_as_text_and_bad_texts_are_refused() -> None:
     good = signers()[0].vkey
     name, key_id, blob = good.split("+", 2)
     flipped = f"{int(key_id, 16) ^ 1:08x}"
-    for bad in ("", name, f"{name}+{key_id}", f"{name}+{flipped}+{blob}", f"{name}+{key_id}+!", f"x{good}", f"{name}+{key_id}+AQ==",
-                f"a b+{key_id}+{blob}", f"{name}+{key_id.upper()}Z+{blob}"):
+    for bad in (
+        "",
+        name,
+        f"{name}+{key_id}",
+        f"{name}+{flipped}+{blob}",
+        f"{name}+{key_id}+!",
+        f"x{good}",
+        f"{name}+{key_id}+AQ==",
+        f"a b+{key_id}+{blob}",
+        f"{name}+{key_id.upper()}Z+{blob}",
+    ):
         with pytest.raises(Malformed):
             note.Verifier.of(bad)
         with pytest.raises(Malformed):
@@ -116,12 +125,22 @@ def test_the_proof_text_holds_ed25519_only_and_is_short() -> None:
             proof.verify_proof(text.replace("index 3", bad).encode(), entry=items[3], vkeys=vkeys())
 
 
-@pytest.mark.parametrize("text", [
-    b"", b"a\n1\n", b"a\n01\n" + b"A" * 43 + b"=\n", b"a\n1\nAAAA\n", b"a\n+1\n" + b"A" * 43 + b"=\n", b"a\n1\n" + b"A" * 43 + b"=",
-    b"a\n1\n" + b"A" * 43 + b"=\n\n",
-    b"\n1\n" + b"A" * 43 + b"=\n", "a\n١\n".encode() + b"A" * 43 + b"=\n", b"a\n1\n" + b"A" * 42 + b"B=\n",
-    b"a\n9223372036854775808\n" + b"A" * 43 + b"=\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"a\n1\n",
+        b"a\n01\n" + b"A" * 43 + b"=\n",
+        b"a\n1\nAAAA\n",
+        b"a\n+1\n" + b"A" * 43 + b"=\n",
+        b"a\n1\n" + b"A" * 43 + b"=",
+        b"a\n1\n" + b"A" * 43 + b"=\n\n",
+        b"\n1\n" + b"A" * 43 + b"=\n",
+        "a\n١\n".encode() + b"A" * 43 + b"=\n",
+        b"a\n1\n" + b"A" * 42 + b"B=\n",
+        b"a\n9223372036854775808\n" + b"A" * 43 + b"=\n",
+    ],
+)
 def test_near_checkpoints_are_refused(text: bytes) -> None:
     with pytest.raises(Malformed):
         checkpoint.parse(text)

@@ -57,9 +57,13 @@ def test_pubverify_accepts_the_truth_and_refuses_every_lie(tmp_path: Path) -> No
             return "\n".join([*lines[:at], new, *lines[at + 1 :]])
 
         other = rng.choice([s for s in (*SIZES, 1000) if s != size])
-        lies = [changed(1, f"index {(index + 1) % size if size > 1 else 1}"), changed(blank + 2, str(other)),
-                changed(root_at, "A" * 43 + "="), changed(signature_at, lines[signature_at][:-8] + "AAAAAAA="),
-                changed(0, "c2sp.org/tlog-proof@v2")]
+        lies = [
+            changed(1, f"index {(index + 1) % size if size > 1 else 1}"),
+            changed(blank + 2, str(other)),
+            changed(root_at, "A" * 43 + "="),
+            changed(signature_at, lines[signature_at][:-8] + "AAAAAAA="),
+            changed(0, "c2sp.org/tlog-proof@v2"),
+        ]
         if blank > 2:
             at = rng.randrange(2, blank)
             lies += [changed(at, "B" * 43 + "="), "\n".join(lines[:at] + lines[at + 1 :])]

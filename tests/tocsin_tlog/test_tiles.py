@@ -48,7 +48,11 @@ def test_three_levels_and_their_proofs(tmp_path: Path) -> None:
     root, node = store.sync().root, nodes(ITEMS)
     assert root == tree.root_of(ITEMS)
     assert {p.name: p.stat().st_size for p in tmp_path.iterdir()} == {
-        "entries": 47 * 70_000, "level0": 32 * 70_000, "level1": 32 * 273, "level2": 32}
+        "entries": 47 * 70_000,
+        "level0": 32 * 70_000,
+        "level1": 32 * 273,
+        "level2": 32,
+    }
     for index in (0, 255, 256, 65_535, 65_536, 69_999):
         assert proof.inclusion(index, 70_000, store.node) == proof.inclusion(index, 70_000, node)
     assert proof.consistency(65_537, 70_000, store.node) == proof.consistency(65_537, 70_000, node)
@@ -69,9 +73,29 @@ def test_the_resources_of_tlog_tiles(tmp_path: Path) -> None:
     assert store.tile_bytes("tile/2/000.p/1", size=70_000) == tree.root_of(ITEMS[:65_536])
     bundle = store.tile_bytes("tile/entries/273.p/112", size=70_000)
     assert bundle == b"".join(b"\x00\x2f" + e for e in ITEMS[69_888:])
-    for absent in ("tile/0/273", "tile/0/273.p/113", "tile/1/001", "tile/2/000", "tile/2/000.p/2", "tile/3/000.p/1", "tile/64/000.p/1",
-                   "tile/0/274.p/1", "tile/0/000.p/0", "tile/0/000.p/256", "tile/00/000", "tile/0/x000/000", "tile/0/0", "tile/0/000/",
-                   "tile/0/../../head", "tile/entries/x000/000", "tile/0/٠٠٠", "checkpoint", "", "/tile/0/000", "tile/0/000\n"):
+    for absent in (
+        "tile/0/273",
+        "tile/0/273.p/113",
+        "tile/1/001",
+        "tile/2/000",
+        "tile/2/000.p/2",
+        "tile/3/000.p/1",
+        "tile/64/000.p/1",
+        "tile/0/274.p/1",
+        "tile/0/000.p/0",
+        "tile/0/000.p/256",
+        "tile/00/000",
+        "tile/0/x000/000",
+        "tile/0/0",
+        "tile/0/000/",
+        "tile/0/../../head",
+        "tile/entries/x000/000",
+        "tile/0/٠٠٠",
+        "checkpoint",
+        "",
+        "/tile/0/000",
+        "tile/0/000\n",
+    ):
         with pytest.raises(NoSuchTile):
             store.tile_bytes(absent, size=70_000)
     # What is written but not published yet is not served.
