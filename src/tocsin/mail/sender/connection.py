@@ -18,8 +18,8 @@ from enum import IntEnum
 from typing import Literal, Protocol
 
 from tocsin.kernel.private import Private
+from tocsin.mail.types import Envelope, OutcomeKind
 
-from ..types import Envelope, OutcomeKind
 from .replies import ProtocolError, Reply
 
 Tls = Literal["none", "opportunistic", "starttls", "implicit"]
@@ -28,7 +28,8 @@ PRACTICE_KEYWORD = "X-TOCSIN-PRACTICE"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and how to reach a server. `opportunistic`: STARTTLS if offered, any certificate; `starttls`, `implicit`: verified, or nothing."""
+    """Where and how to reach a server. `opportunistic`: STARTTLS if offered, any certificate; `starttls`, `implicit`: verified, or
+    nothing."""
 
     host: str
     port: int
