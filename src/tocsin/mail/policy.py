@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 import re
 
+import idna
+
 from .types import Reach
 
 ADDRESS_BYTES_MAX = 254  # Source: RFC 5321 s4.5.3.1.3 with the angle brackets taken off
@@ -30,8 +32,8 @@ def wire_address(address: str) -> str | None:
         return None
     if not domain.isascii():
         try:
-            domain = domain.encode("idna").decode()
-        except UnicodeError:
+            domain = idna.encode(domain, uts46=True, std3_rules=True).decode()
+        except idna.IDNAError:  # a look-alike of a dot or slash among others: IDNA 2003, as in the standard library, lets those pass
             return None
     if _DOMAIN.fullmatch(domain) is None or len(local.encode()) > LOCAL_BYTES_MAX:
         return None
