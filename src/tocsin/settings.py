@@ -71,11 +71,17 @@ LOGIN_URL = "/sign-in"
 LOGIN_REDIRECT_URL = "/"
 
 ROOT_URLCONF = f"tocsin.web.{SITE}.urls"
-_HEADERS = ["django.middleware.security.SecurityMiddleware", "whitenoise.middleware.WhiteNoiseMiddleware", "csp.middleware.CSPMiddleware",
-            "tocsin.web.errors.ErrorsMiddleware"]
+_HEADERS = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "tocsin.web.errors.ErrorsMiddleware",
+]
 # The public site has no session and no account of its own: less to attack, and no database write on a GET.
-MIDDLEWARE = [*_HEADERS, "django.middleware.csrf.CsrfViewMiddleware", "django.middleware.clickjacking.XFrameOptionsMiddleware"] \
-    if SITE == "public" else [
+MIDDLEWARE = (
+    [*_HEADERS, "django.middleware.csrf.CsrfViewMiddleware", "django.middleware.clickjacking.XFrameOptionsMiddleware"]
+    if SITE == "public"
+    else [
         *_HEADERS,
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
@@ -86,29 +92,49 @@ MIDDLEWARE = [*_HEADERS, "django.middleware.csrf.CsrfViewMiddleware", "django.mi
         "django_htmx.middleware.HtmxMiddleware",
         "axes.middleware.AxesMiddleware",
     ]
+)
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_VERBOSE = False
 
-TEMPLATES = [{
-    "BACKEND": "django.template.backends.django.DjangoTemplates",
-    "DIRS": [BASE_DIR / "web" / "templates"],
-    "APP_DIRS": False,
-    "OPTIONS": {"context_processors": ["django.template.context_processors.request"] + (
-        [] if SITE == "public" else ["django.contrib.auth.context_processors.auth", "django.contrib.messages.context_processors.messages"]),
-        "libraries": {}, "builtins": ["django.templatetags.static"]},
-}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "web" / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": ["django.template.context_processors.request"]
+            + (
+                []
+                if SITE == "public"
+                else ["django.contrib.auth.context_processors.auth", "django.contrib.messages.context_processors.messages"]
+            ),
+            "libraries": {},
+            "builtins": ["django.templatetags.static"],
+        },
+    }
+]
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "web" / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-CONTENT_SECURITY_POLICY = {"DIRECTIVES": {
-    "default-src": [NONE], "script-src": [SELF], "style-src": [SELF], "img-src": [SELF, "data:"], "connect-src": [SELF], "font-src": [SELF],
-    "form-action": [SELF], "base-uri": [NONE], "frame-ancestors": [NONE], "manifest-src": [SELF],
-}}
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "font-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "manifest-src": [SELF],
+    }
+}
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "no-referrer"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"

@@ -122,8 +122,16 @@ class Config:
     keys: KeyFiles = field(default_factory=KeyFiles)
 
 
-SECTIONS: dict[str, type] = {"estate": Estate, "company": Company, "web": Web, "mail": Mail, "intake": Intake, "practice": Practice,
-                             "vault": Vault, "keys": KeyFiles}
+SECTIONS: dict[str, type] = {
+    "estate": Estate,
+    "company": Company,
+    "web": Web,
+    "mail": Mail,
+    "intake": Intake,
+    "practice": Practice,
+    "vault": Vault,
+    "keys": KeyFiles,
+}
 
 
 def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
@@ -182,5 +190,6 @@ def current() -> Config:
         text = file.read_text()
     except (FileNotFoundError, PermissionError):
         text = ""
-    return parse(text, home=home, database_url=os.environ.get("TOCSIN_DATABASE_URL", ""),
-                 process=os.environ.get("TOCSIN_PROCESS", "operator"))
+    return parse(
+        text, home=home, database_url=os.environ.get("TOCSIN_DATABASE_URL", ""), process=os.environ.get("TOCSIN_PROCESS", "operator")
+    )

@@ -4,7 +4,7 @@ Production uses a real server through TOCSIN_DATABASE_URL and never comes here.
 
 One home folder holds:
     lock          held with flock by the owner, the one process that runs the server; the kernel frees it when the owner dies
-    data/         the cluster; made as data.new and renamed when complete, so a half-made cluster is never taken for a whole one
+    data/         the cluster; made as data.new.* and renamed when complete, so a half-made cluster is never taken for a whole one
     pw            password of the role `tocsin`, 0600 from its first byte
     dsn           connection string of the running server, 0600; present only while a server is meant to run
     postgres.log  0600; the settings below keep statements, parameters and row values out of it
@@ -12,7 +12,8 @@ One home folder holds:
 The wheel's own Python layer is not used: it changes the mode of every parent folder up to `/`, can leave a server running for
 ever after kill -9 of a client, and believes stale pid files. pg_ctl is not used either: it detaches the server from its owner.
 
-GAP: Linux ends the server with its owner (prctl). On macOS nothing does yet after kill -9; a watchdog process on a pipe would.
+Linux ends the server with its owner (prctl); elsewhere a watchdog process on a pipe does (`guard`).
+
 GAP: after kill -9 of the postmaster alone, a backend busy computing holds its shared memory and `start` fails until it has ended.
 GAP: Windows has neither flock nor prctl: WSL, or TOCSIN_DATABASE_URL.
 """
@@ -82,7 +83,7 @@ def tied(sig: int) -> dict[str, Any]:
     Own session: Ctrl-C reaches us alone and we stop the children in order.
     The kernel watches the *thread* that starts the child: start children from the main thread, before starting other threads.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or os.environ.get("TOCSIN_WATCHDOG") == "1":
         return {"start_new_session": True}
     libc = ctypes.CDLL(None)  # loaded before the fork
     parent = os.getpid()
@@ -93,6 +94,58 @@ def tied(sig: int) -> dict[str, Any]:
             os._exit(1)
 
     return {"start_new_session": True, "preexec_fn": die_with_parent}
+
+
+# Reads a line per child, `pid first last` (signals) or `pid` once it was reaped; the end of the pipe means that the owner is gone, however
+# it died: each child gets its first signal and, if it lives on after 5 s, its last.
+_WATCHDOG = """
+import os, sys, time
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+kids = {}
+for line in sys.stdin:
+    pid, *signals = map(int, line.split())
+    kids[pid] = signals
+    if not signals:
+        del kids[pid]
+for pid, (first, last) in kids.items():
+    send(pid, first)
+end = time.monotonic() + 5
+while any([send(pid, 0) for pid in kids]) and time.monotonic() < end:
+    time.sleep(0.05)
+for pid, (first, last) in kids.items():
+    send(pid, last)
+"""
+_watchdog: subprocess.Popen[str] | None = None
+
+
+def guard(child: subprocess.Popen[Any], first: int, last: int) -> None:
+    """Have a child ended when we die, where the kernel cannot do it (see `tied`); call after starting it. Does nothing on Linux.
+
+    TOCSIN_WATCHDOG=1 uses the watchdog on Linux too. A child that ends by itself is taken off by `unguard`.
+    """
+    global _watchdog
+    if sys.platform == "linux" and os.environ.get("TOCSIN_WATCHDOG") != "1":
+        return
+    if _watchdog is None or _watchdog.poll() is not None:
+        _watchdog = subprocess.Popen([sys.executable, "-c", _WATCHDOG], stdin=subprocess.PIPE, text=True, start_new_session=True)
+    _tell_watchdog(f"{child.pid} {int(first)} {int(last)}")
+
+
+def unguard(child: subprocess.Popen[Any]) -> None:
+    """Take a reaped child off the watchdog's list, so that its number can be somebody else's."""
+    if _watchdog is not None:
+        _tell_watchdog(str(child.pid))
+
+
+def _tell_watchdog(line: str) -> None:
+    if _watchdog is not None and _watchdog.stdin is not None:
+        _watchdog.stdin.write(line + "\n")
+        _watchdog.stdin.flush()
 
 
 def default_home() -> Path:
@@ -111,7 +164,7 @@ def _umask(mask: int) -> Iterator[None]:
         os.umask(old)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Replace `path` by a file that nobody else could read at any moment."""
     tmp = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
@@ -171,6 +224,8 @@ class LocalPg:
             except subprocess.TimeoutExpired:
                 self.proc.send_signal(signal.SIGQUIT)
                 self.proc.wait(10)
+        if self.proc:
+            unguard(self.proc)
         if self.throwaway:
             shutil.rmtree(self.home, ignore_errors=True)
         self._lock.close()
@@ -257,8 +312,10 @@ class LocalPg:
         if self.data.exists():
             made_by = int((self.data / "PG_VERSION").read_text())
             if made_by != major:
-                raise RuntimeError(f"{self.data} was made by PostgreSQL {made_by}, {self.bin} is {major}: "
-                                   "set TOCSIN_PG_BIN to the old version, or dump and reload, or choose another TOCSIN_HOME")
+                raise RuntimeError(
+                    f"{self.data} was made by PostgreSQL {made_by}, {self.bin} is {major}: "
+                    "set TOCSIN_PG_BIN to the old version, or dump and reload, or choose another TOCSIN_HOME"
+                )
         else:
             self._make_cluster(major)
         pid_file = self.data / "postmaster.pid"
@@ -272,18 +329,20 @@ class LocalPg:
                 raise RuntimeError(f"postgres ended with {self.proc and self.proc.returncode}; {self._log_tail()}")
             time.sleep(0.5)
         dsn = f"postgresql://tocsin:{self.pw_file.read_text()}@127.0.0.1:{port}/postgres"
-        _write_private(self.dsn_file, dsn)
+        write_private(self.dsn_file, dsn)
         return dsn
 
     def _make_cluster(self, major: int) -> None:
-        """Run initdb into data.new and rename. A crash before the rename costs only the time: the next start begins again.
+        """Run initdb into a new folder and rename. A crash before the rename costs only the time: the next start begins again.
 
         PG_VERSION does not mark a complete cluster: initdb writes it first.
         """
-        new = self.home / "data.new"
-        shutil.rmtree(new, ignore_errors=True)
+        # A name of its own: a child of a killed initdb may go on writing into the old folder for a moment.
+        for old in self.home.glob("data.new*"):
+            shutil.rmtree(old, ignore_errors=True)
+        new = self.home / f"data.new.{secrets.token_hex(4)}"
         new.mkdir(mode=0o700)
-        _write_private(self.pw_file, secrets.token_urlsafe(24))
+        write_private(self.pw_file, secrets.token_urlsafe(24))
         if self._as_user:
             for path in (new, self.pw_file):
                 os.chown(path, self._as_user["user"], self._as_user["group"], follow_symlinks=False)
@@ -292,8 +351,15 @@ class LocalPg:
         args = ["-D", str(new), "-U", "tocsin", "--auth=scram-sha-256", f"--pwfile={self.pw_file}", "--encoding=UTF8", "--data-checksums"]
         if self.throwaway:
             args.append("--no-sync")
-        done = subprocess.run([str(self.bin / "initdb"), *args, *locale], check=False, capture_output=True, text=True, cwd="/",
-                              **tied(signal.SIGKILL), **self._as_user)
+        done = subprocess.run(
+            [str(self.bin / "initdb"), *args, *locale],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **tied(signal.SIGKILL),
+            **self._as_user,
+        )
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stderr.strip()[-500:]}")
         new.rename(self.data)
@@ -308,10 +374,19 @@ class LocalPg:
         args = [a for name, value in settings.items() for a in ("-c", f"{name}={value}")]
         log = os.open(self.home / "postgres.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            self.proc = subprocess.Popen([self.bin / "postgres", "-D", self.data, *args], stdin=subprocess.DEVNULL, stdout=log,
-                                         stderr=log, cwd="/", env=os.environ | {"LC_ALL": "C"}, **tied(signal.SIGINT), **self._as_user)
+            self.proc = subprocess.Popen(
+                [self.bin / "postgres", "-D", self.data, *args],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=os.environ | {"LC_ALL": "C"},
+                **tied(signal.SIGINT),
+                **self._as_user,
+            )
         finally:
             os.close(log)
+        guard(self.proc, signal.SIGINT, signal.SIGQUIT)
         return port
 
     def _wait_ready(self) -> bool:

@@ -38,7 +38,7 @@ def open_sealed(blob: bytes | memoryview, *, context: str) -> Private[bytes]:
     if blob[:1] != SEALED:
         raise BadInput.of("sealed blob", blob[:1], "version 1")
     try:
-        return Private(_aead().decrypt(blob[1:1 + NONCE_BYTES], blob[1 + NONCE_BYTES:], context.encode()))
+        return Private(_aead().decrypt(blob[1 : 1 + NONCE_BYTES], blob[1 + NONCE_BYTES :], context.encode()))
     except InvalidTag:
         raise BadInput.of("sealed blob", f"{len(blob)} bytes", f"one sealed by this estate for {context}") from None
 
@@ -57,13 +57,13 @@ def open_deposit(blob: bytes | memoryview, *, context: str) -> Private[bytes]:
     """Return what `deposit` sealed. Raises BadInput if it was changed or made for another context or estate."""
     blob = bytes(blob)
     own = x25519.X25519PrivateKey.from_private_bytes(key("deposit").reveal())
-    public, nonce = blob[1:1 + POINT_BYTES], blob[1 + POINT_BYTES:1 + POINT_BYTES + NONCE_BYTES]
+    public, nonce = blob[1 : 1 + POINT_BYTES], blob[1 + POINT_BYTES : 1 + POINT_BYTES + NONCE_BYTES]
     if blob[:1] != DEPOSIT or len(nonce) != NONCE_BYTES:
         raise BadInput.of("deposit", blob[:1], "version 2")
     shared = own.exchange(x25519.X25519PublicKey.from_public_bytes(public))
     try:
         aead = AESGCM(_derive(shared, public + own.public_key().public_bytes_raw()))
-        return Private(aead.decrypt(nonce, blob[1 + POINT_BYTES + NONCE_BYTES:], context.encode()))
+        return Private(aead.decrypt(nonce, blob[1 + POINT_BYTES + NONCE_BYTES :], context.encode()))
     except InvalidTag:
         raise BadInput.of("deposit", f"{len(blob)} bytes", f"one made for this estate and {context}") from None
 

@@ -55,5 +55,6 @@ def create_all() -> None:
     made = x25519.X25519PrivateKey.from_private_bytes(service.get("deposit").reveal())
     service.put_new("deposit_public", Private(made.public_key().public_bytes_raw()))
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    service.put_new("dkim", Private(rsa_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())))
+    service.put_new(
+        "dkim", Private(rsa_key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    )

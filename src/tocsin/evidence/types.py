@@ -1,0 +1,104 @@
+"""Values of the evidence room that cross its wall, and the registry of event types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+from uuid import UUID
+
+
+class EventType(IntEnum):
+    """What happened; the number stands in the leaf in clear and is never reused."""
+
+    ESTATE_OPENED = 1
+    OPERATOR_ADDED = 2
+    APPROVAL_REQUESTED = 3
+    APPROVAL_SIGNED = 4
+    SUBJECTS_IMPORTED = 10
+    CARDS_ATTACHED = 11
+    SUBJECTS_FORGOTTEN = 12
+    MAP_LOADED = 20
+    INCIDENT_DECLARED = 30
+    EXPOSURE_FROZEN = 31
+    FACT_RECORDED = 32
+    INCIDENT_ADVANCED = 33
+    DUTIES_ASSESSED = 40
+    DUTY_CLOSED = 41
+    CUTOVER_ARMED = 50
+    CUTOVER_COMMITTED = 51
+    CUTOVER_SEALED = 52
+    CUTOVER_ABORTED = 53
+    CREDENTIALS_IMPORTED = 54
+    RESET_REQUESTED = 60
+    PASSWORD_RESET = 61
+    NOTICE_DRAFTED = 70
+    NOTICE_APPROVED = 71
+    MAILING_STARTED = 72
+    NOTICE_HANDED_OVER = 73
+    NOTICE_FAILED = 74
+    NOTICE_IN_DOUBT = 75
+    MAILING_STOPPED = 76
+    MAILING_ENDED = 77
+    LETTER_QUEUED = 78
+    SITE_NOTICE_PUBLISHED = 79
+    MESSAGE_RECEIVED = 80
+    ANSWER_APPROVED = 81
+    RELEASE_STARTED = 82
+    REPLY_QUEUED = 83
+    BOUNCE_RECEIVED = 84
+    PERSONAL_DATA_READ = 90
+    FORECAST_MADE = 100
+    PACE_SET = 101
+
+    @property
+    def label(self) -> str:
+        """Return the name as people read it: `notice handed over`."""
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectEvent:
+    """An event that touches one customer, before it is recorded. `salt` is the subject's 16 bytes; `body` holds no personal data."""
+
+    subject: int
+    salt: bytes
+    at: datetime
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A recorded event, as a person reads it."""
+
+    id: int
+    uuid: UUID
+    type: EventType
+    at: datetime
+    actor: str
+    incident: int | None
+    subject: int | None
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LogStatus:
+    """How far the log has come: `entries` recorded, `pending` of them not yet under the signed checkpoint of `size` leaves."""
+
+    entries: int
+    pending: int
+    size: int
+    root_hex: str
+    signed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What an outsider needs for one event: the event itself, its leaf salt, the 47-byte leaf, and the `.tlog-proof` text."""
+
+    index: int
+    event_json: bytes
+    salt: bytes
+    leaf: bytes
+    tlog_proof: str

@@ -1,0 +1,58 @@
+"""Dual control: which acts need two people, whose role must be among them, and what exactly they sign. Pure.
+
+digest    = SHA-256("tocsin-approval/1\\n" || RFC 8785 JSON of {"act", "payload"})
+signature = Ed25519 over "tocsin-approval/1\\n" || digest
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import rfc8785
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+DOMAIN = b"tocsin-approval/1\n"
+NEEDS = 2  # different people, always
+# Each role named must be held by one of the signers.
+RULES: dict[str, tuple[str, ...]] = {
+    "incidents.declare": ("commander",),
+    "credentials.commit": ("identity",),
+    "credentials.abort": ("identity",),
+    "notices.start": ("communications", "legal"),
+    "notices.resume": ("communications",),
+    "obligations.close": ("legal",),
+    "support.release": ("support_lead",),
+}
+
+
+def digest(act: str, payload: Mapping[str, Any]) -> bytes:
+    """Return the 32 bytes that stand for exactly this act. Raises KeyError for an act that has no rule."""
+    RULES[act]
+    return hashlib.sha256(DOMAIN + rfc8785.dumps({"act": act, "payload": dict(payload)})).digest()
+
+
+def signed_text(digest: bytes) -> bytes:
+    """Return the bytes an operator signs."""
+    return DOMAIN + digest
+
+
+def valid(signature: bytes, *, digest: bytes, public_key: bytes) -> bool:
+    """Tell whether this is the key's signature over the digest."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_text(digest))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def missing(act: str, signers: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return what still lacks, in words, given the valid signers and their roles; empty when the act may proceed."""
+    lacks = []
+    if len(signers) < NEEDS:
+        lacks.append(f"{NEEDS - len(signers)} more signature(s)")
+    held = {role for roles in signers.values() for role in roles}
+    lacks += [f"a signature of the role {role}" for role in RULES[act] if role not in held]
+    return lacks
