@@ -39,8 +39,9 @@ class Transport(Protocol):
         """
         ...
 
-    def deliver(self, envelopes: Iterable[Envelope], *, pace: Pace, journal: Journal, renew: Callable[[], None],
-                stopped: Callable[[], bool]) -> Iterator[Outcome]:
+    def deliver(
+        self, envelopes: Iterable[Envelope], *, pace: Pace, journal: Journal, renew: Callable[[], None], stopped: Callable[[], bool]
+    ) -> Iterator[Outcome]:
         """Send each envelope and yield outcomes as they come, in no order.
 
         `renew` is called at least every 5 s, and before the next message when its last call lies over 10 s back; what it raises ends the
