@@ -50,7 +50,9 @@ def export(request: HttpRequest) -> HttpResponse:
     writer.writerow(("entry", "at", "type", "actor", "incident", "body"))
     for e in queries.activity(limit=EXPORT_ROWS, types=_wanted(request)):
         writer.writerow((e.id, clock.iso(e.at), e.type.name.lower(), e.actor, e.incident, json.dumps(e.body, sort_keys=True)))
-    return HttpResponse(out.getvalue(), content_type="text/csv; charset=utf-8", headers={"Content-Disposition": 'attachment; filename="log.csv"'})
+    return HttpResponse(
+        out.getvalue(), content_type="text/csv; charset=utf-8", headers={"Content-Disposition": 'attachment; filename="log.csv"'}
+    )
 
 
 @staff_only

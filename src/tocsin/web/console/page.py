@@ -13,7 +13,13 @@ from django.views.decorators.cache import never_cache
 
 P = ParamSpec("P")
 
-ROOMS = (("/", "Incident", "i"), ("/desk", "Desk", "d"), ("/approvals", "Approvals", "a"), ("/log", "Log", "l"), ("/receipt", "Receipt", "r"))
+ROOMS = (
+    ("/", "Incident", "i"),
+    ("/desk", "Desk", "d"),
+    ("/approvals", "Approvals", "a"),
+    ("/log", "Log", "l"),
+    ("/receipt", "Receipt", "r"),
+)
 
 
 def page(template: str, context: dict[str, Any], request: HttpRequest, *, status: int = 200) -> HttpResponse:
