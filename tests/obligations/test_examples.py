@@ -213,7 +213,6 @@ def test_any_year_answers_for_every_law(year: int) -> None:
     assert {n.reason for n in answer.not_triggered if n.duty is None} <= {
         "residents", "entity", "status", "in_force", "element", "encrypted", "determination",
     }  # fmt: skip
-    # Names and last four digits with password hashes bind nobody in 2012 but Puerto Rico and, since 2006, nobody else.
     bound = {d.law for d in answer.duties}
-    assert ("us-ca" in bound) == (year >= 2015 or year == 2014)
+    assert ("us-ca" in bound) == (year >= 2014)
     assert ("eu-gdpr" in bound) == (year >= 2019)

@@ -154,6 +154,18 @@ class DutyInfo:
             "notice": dict(self.notice),
         }
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> DutyInfo:
+        """Return the duty of an `as_json` document."""
+        values: dict[str, Any] = {key: stored[key] for key in cls.__dataclass_fields__ if key in stored}
+        for key in ("matched", "fallbacks", "marks", "questions", "waits_for", "content"):
+            values[key] = tuple(stored[key])
+        for key in ("due_date", "earliest", "ours"):
+            values[key] = date.fromisoformat(stored[key]) if stored[key] else None
+        for key in ("due_at", "ours_at"):
+            values[key] = datetime.fromisoformat(stored[key]) if stored[key] else None
+        return cls(**values, counsel=stored["confirm_with_counsel"], unknown=stored["unknown_residence"])
+
 
 @dataclass(frozen=True, slots=True)
 class NotTriggered:

@@ -95,6 +95,12 @@ class _Run:
         for cohort in facts.cohorts:
             if cohort.count > 0:
                 self.by_jurisdiction[cohort.jurisdiction].append(_group(cohort))
+        # A law finds its cohorts by its own jurisdiction and members: a place is found under itself, its country, and *.
+        self.places: dict[str, list[str]] = defaultdict(list)
+        for place in self.by_jurisdiction:
+            for name in {place, place.split("-")[0], "*"}:
+                self.places[name].append(place)
+        self.vague = [place for place in self.by_jurisdiction if "-" not in place]  # ZZ, or a country whose part is not known
         self.special = codes.mask(facts.special)
         self.signed: dict[str, set[str | None]] = defaultdict(set)
         for d in facts.determinations:
@@ -126,10 +132,8 @@ class _Run:
 
     def law(self, law: Law) -> None:
         today = compiled(law, date.max)
-        covering = [j for j in self.by_jurisdiction if today.covers(j)]
-        unknown = [
-            g for j in self.by_jurisdiction if not today.covers(j) and _may_live_in(j, today.jurisdiction) for g in self.by_jurisdiction[j]
-        ]
+        covering = list(dict.fromkeys(j for name in (today.jurisdiction, *sorted(today.members)) for j in self.places.get(name, ())))
+        unknown = [g for j in self.vague if j not in covering and _may_live_in(j, today.jurisdiction) for g in self.by_jurisdiction[j]]
         if not covering:
             n = sum(g.count for g in unknown)
             may = f"; {n} of unknown residence may live there" if n else ""
