@@ -147,7 +147,7 @@ def test_looked_at_not_taken() -> None:
     assert dates(answer, "us-ny")["individuals"] == "2026-07-01"
     for name in ("attorney_general", "department_of_state", "state_police"):
         d = duty(answer, f"us-ny.{name}")
-        assert (d.relation, d.state) == ("same_time as individuals_notified", "open")
+        assert (d.relation, d.relation_event, d.state) == ("same_time", "individuals_notified", "open")
     assert duty(answer, "us-ny.dfs").state == "asked"
     assert no(answer, "us-ny.cra").detail == "4000 not > 5000"
     assert no(answer, "us-tx").reason == "determination"

@@ -34,11 +34,16 @@ class Exposure(Protocol):
     """What is read of incidents' ExposureInfo."""
 
     @property
-    def id(self) -> int: ...
+    def id(self) -> int:
+        """Of the frozen exposure."""
+
     @property
-    def cohorts(self) -> Iterable[CohortLike]: ...
+    def cohorts(self) -> Iterable[CohortLike]:
+        """People by jurisdiction, elements and state."""
+
     @property
-    def reached(self) -> Iterable[StoreReached]: ...
+    def reached(self) -> Iterable[StoreReached]:
+        """Stores the intruder can read."""
 
 
 def assess(incident: int, *, at: datetime, by: str) -> list[DutyInfo]:

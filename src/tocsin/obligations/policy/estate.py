@@ -22,22 +22,32 @@ class CohortLike(Protocol):
     """What is read of a frozen cohort: masks of the inventory's numbering."""
 
     @property
-    def jurisdiction(self) -> str: ...
+    def jurisdiction(self) -> str:
+        """ISO 3166, ZZ if unknown."""
+
     @property
-    def clear(self) -> int: ...
+    def clear(self) -> int:
+        """Mask of elements in clear."""
+
     @property
-    def sealed(self) -> int: ...
+    def sealed(self) -> int:
+        """Mask of elements sealed."""
+
     @property
-    def state(self) -> str: ...
+    def state(self) -> str:
+        """reachable, accessed or exfiltrated."""
+
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """How many people."""
 
 
 class ExposureLike(Protocol):
     """What is read of a frozen exposure."""
 
     @property
-    def cohorts(self) -> Iterable[CohortLike]: ...
+    def cohorts(self) -> Iterable[CohortLike]:
+        """People by jurisdiction, elements and state."""
 
 
 def facts_of(
