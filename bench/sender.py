@@ -1,7 +1,9 @@
 """CPU time per signed message: our sender, journal on, against the RSA limit (`openssl speed rsa2048`) and smtplib with dkimpy.
 
-`./run bench sender [--messages N] [--rounds N]`. All contestants send the same personal notice of about 4 KB to one sink in a process of its
-own; each round runs every contestant once, in turn. CPU is user + system time of the sender's process alone: wall-clock on a shared machine is
+`./run bench sender [--messages N] [--rounds N]`. All contestants send the same personal notice of about 4 KB to one sink in a process of
+its
+own; each round runs every contestant once, in turn. CPU is user + system time of the sender's process alone: wall-clock on a shared
+machine is
 noise. The limit is what OpenSSL itself needs for one RSA-2048 signature in the same round. Bar: limit / ours >= 0.80.
 """
 
@@ -84,7 +86,8 @@ def main() -> None:
 
 def run(port: int, home: Path, messages: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Return (CPU us per message, messages per second of wall-clock) of each contestant in each round."""
-    contestants = {"tocsin, RSA-2048, journal": lambda: ours(port, home, messages), "tocsin, unsigned path": lambda: unsigned(port, home, messages),
+    contestants = {"tocsin, RSA-2048, journal": lambda: ours(port, home, messages),
+                   "tocsin, unsigned path": lambda: unsigned(port, home, messages),
                    "smtplib, ready bytes": lambda: smtp_ready(port, messages),
                    "smtplib + EmailMessage + dkimpy": lambda: smtp_dkimpy(port, home, max(30, messages // 100))}
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in ["openssl rsa2048 sign", *contestants]}
@@ -113,7 +116,8 @@ def ours(port: int, home: Path, messages: int) -> int:
     relay = load("tocsin.mail.adapters.smtp.SmtpRelay")("127.0.0.1", port, helo="bench.example")
     sent = 0
     for block in range(messages // 1000):
-        recipients = [Recipient(n, f"person{n}@mailbox.example", {"name": f"Person {n}", "code": f"AB{n:06}"}, f"1/{block}/{n}") for n in range(1000)]
+        recipients = [Recipient(n, f"person{n}@mailbox.example", {"name": f"Person {n}", "code": f"AB{n:06}"}, f"1/{block}/{n}")
+                      for n in range(1000)]
         outcomes = actions.send_block(BlockToSend(block, 1, [template], recipients, datetime.now(UTC)), transport=relay,
                                       pace=Pace(CONNECTIONS, 1000, 1e6), renew=lambda: None, stopped=lambda: False, home=home)
         sent += sum(1 for o in outcomes if o.kind == "handed_over")
@@ -133,7 +137,8 @@ def unsigned(port: int, home: Path, messages: int) -> int:
     relay = load("tocsin.mail.adapters.smtp.SmtpRelay")("127.0.0.1", port, helo="bench.example")
     with RunJournal(home, block=999_999, attempt=1) as journal:
         envelopes = (Envelope(n, f"b+1.{n}.aaaaaaaaaa@bounce.example", f"person{n}@mailbox.example", content) for n in range(messages))
-        sent = sum(1 for _ in relay.deliver(envelopes, pace=Pace(CONNECTIONS, 1000, 1e6), journal=journal, renew=lambda: None, stopped=lambda: False))
+        outcomes = relay.deliver(envelopes, pace=Pace(CONNECTIONS, 1000, 1e6), journal=journal, renew=lambda: None, stopped=lambda: False)
+        sent = sum(1 for _ in outcomes)
     forget(home, 999_999)
     return sent
 
@@ -177,21 +182,23 @@ def report(results: dict[str, list[tuple[float, float]]], messages: int, rounds:
     print(f"{messages} messages, {rounds} rounds, CPU us per message (user + system of the sender)")
     for name, values in results.items():
         costs = [c for c, _ in values]
-        rows[name] = {"cpu_us_median": round(statistics.median(costs), 1), "cpu_us_min": round(min(costs), 1), "cpu_us_max": round(max(costs), 1),
-                      "per_s_wall_median": round(statistics.median(w for _, w in values), 1)}
-        print(f"  {name:34} median {rows[name]['cpu_us_median']:9.1f}  ({min(costs):.1f}-{max(costs):.1f})  wall {rows[name]['per_s_wall_median']:9.1f}/s")
+        middle, wall = round(statistics.median(costs), 1), round(statistics.median(w for _, w in values), 1)
+        rows[name] = {"cpu_us_median": middle, "cpu_us_min": round(min(costs), 1), "cpu_us_max": round(max(costs), 1),
+                      "per_s_wall_median": wall}
+        print(f"  {name:34} median {middle:9.1f}  ({min(costs):.1f}-{max(costs):.1f})  wall {wall:9.1f}/s")
     mine = [limit_ / c for (limit_, _), (c, _) in zip(results["openssl rsa2048 sign"], results["tocsin, RSA-2048, journal"], strict=True)]
     ratio = statistics.median(mine)
     peer = rows["smtplib + EmailMessage + dkimpy"]["cpu_us_median"] / rows["tocsin, RSA-2048, journal"]["cpu_us_median"]
-    print(f"  share of the raw signing rate: {ratio:.3f} ({min(mine):.3f}-{max(mine):.3f}; bar 0.80); smtplib + dkimpy costs {peer:.1f} times as much")
+    print(f"  share of the raw signing rate: {ratio:.3f} ({min(mine):.3f}-{max(mine):.3f}; bar 0.80)")
+    print(f"  smtplib with dkimpy costs {peer:.1f} times as much")
     folder = ROOT / "bench" / "results"
     folder.mkdir(exist_ok=True)
-    processor = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
-                     platform.processor()) if Path("/proc/cpuinfo").exists() else platform.processor()
+    described = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    processor = next((line.split(":", 1)[1].strip() for line in described if line.startswith("model name")), platform.processor())
     (folder / "sender.json").write_text(json.dumps({
-        "bench": "sender", "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": f"{os.cpu_count()} x {processor}", "load": os.getloadavg(),
-        "python": platform.python_version(), "messages": messages, "rounds": rounds, "openssl_us": limit, "ratio_to_openssl": round(ratio, 3),
-        "times_cheaper_than_smtplib_dkimpy": round(peer, 1), "rows": rows}, indent=1) + "\n")
+        "bench": "sender", "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": f"{os.cpu_count()} x {processor}",
+        "load": os.getloadavg(), "python": platform.python_version(), "messages": messages, "rounds": rounds, "openssl_us": limit,
+        "ratio_to_openssl": round(ratio, 3), "times_cheaper_than_smtplib_dkimpy": round(peer, 1), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """An SMTP server that takes everything, as cheaply as Python can, in a process of its own: `python -m bench.sink [RECORD]`.
 
-Prints its port. Offers PIPELINING and the practice keyword. With RECORD it appends one line per accepted message, `Message-ID RCPT`, with one
+Prints its port. Offers PIPELINING and the practice keyword. With RECORD it appends one line per accepted message, `Message-ID RCPT`, with
+one
 write() before the 250: the witness of who got what, whatever happens to the sender.
 """
 

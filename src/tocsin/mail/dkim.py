@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
@@ -61,16 +62,17 @@ def public_record(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> str:
 
 
 def message_id(secret: bytes, key: str, domain: str) -> str:
-    """Return the Message-ID, with its angle brackets, that belongs to a recipient's key: the same at every repeat, and not to be guessed."""
+    """Return the Message-ID, with its angle brackets, that belongs to a recipient's key: the same at every repeat, and not to be
+    guessed."""
     mac = hmac.digest(secret, b"message-id/1\x00" + key.encode(), "sha256")
     return f"<{mac[:MESSAGE_ID_BYTES].hex()}@{domain}>"
 
 
 class Signer:
-    """Builds and signs the messages of one template and date. About 230 us per message, of which RSA-2048 takes 97 %."""
+    """Builds and signs the messages of one template and date. RSA-2048 takes nine tenths of the time."""
 
-    def __init__(self, template: Template, *, date: datetime, key: rsa.RSAPrivateKey, domain: str, selector: str, message_id_key: Private[bytes],
-                 second: tuple[ed25519.Ed25519PrivateKey, str] | None = None) -> None:
+    def __init__(self, template: Template, *, date: datetime, key: rsa.RSAPrivateKey, domain: str, selector: str,
+                 message_id_key: Private[bytes], second: tuple[ed25519.Ed25519PrivateKey, str] | None = None) -> None:
         """Prepare what all messages share. `second`: an Ed25519 key and its selector for a second signature (RFC 8463)."""
         self._template, self._key, self._domain, self._second = template, key, domain, second
         self._secret = message_id_key.reveal()
@@ -79,7 +81,9 @@ class Signer:
         fields["date"] = date_text
         self._head = b"".join(wire for _, _, wire in template.head) + f"Date: {date_text}\r\nTo: ".encode()
         # A name listed once more than it occurs stands for an empty string (RFC 6376 s5.4.2), so only one copy is hashed.
-        order = ["from", "from", "subject", "subject", "date", "mime-version", "content-type"] + (["reply-to"] if "reply-to" in fields else [])
+        order = ["from", "from", "subject", "subject", "date", "mime-version", "content-type"]
+        if "reply-to" in fields:
+            order.append("reply-to")
         once = dict.fromkeys(order)
         self._signed = b"".join(f"{name}:{fields[name]}\r\n".encode() for name in once) + b"to:"
         names = ":".join([*order, "to", "to", "message-id"])
@@ -97,24 +101,31 @@ class Signer:
         ensure(b"  " not in self._signed and b"  " not in self._rsa_signed, "a signed field holds two blanks in a row")
         ensure(not re.search(rb"[ \t]\r\n", self._signed), "a signed field ends in a blank")
 
-    def content(self, recipient: Recipient, *, address: bytes) -> bytes:
-        """Return the whole content of a message for the wire, final dot included. `address`: the vetted address for To."""
-        body = splice(self._template, recipient.slots)
-        body_hash = b64encode(hashlib.sha256(body).digest())
-        mid = message_id(self._secret, recipient.key, self._domain).encode()
-        signed = b"".join((self._signed, address, b"\r\nmessage-id:", mid))
-        signature = b64encode(self._key.sign(b"".join((signed, self._rsa_signed, body_hash, b"; b=")), _PAD, _HASH))
-        out = [b"DKIM-Signature: ", self._rsa_field, body_hash, b";\r\n b=", *_wrapped(signature), b"\r\n"]
-        if self._second:
-            digest = hashlib.sha256(b"".join((signed, self._ed_signed, body_hash, b"; b="))).digest()
-            ed = b64encode(self._second[0].sign(digest))
-            out += [b"DKIM-Signature: ", self._ed_field, body_hash, b";\r\n b=", *_wrapped(ed), b"\r\n"]
-        out += [self._head, address, b"\r\nMessage-ID: ", mid, b"\r\n\r\n", body, b".\r\n"]
-        return b"".join(out)
+    def contents(self, recipients: Sequence[tuple[Recipient, bytes]]) -> list[bytes]:
+        """Return the whole contents of messages for the wire, final dots included. Each recipient comes with the vetted address for To.
+
+        In three passes, because a signature drives the interpreter out of the processor's caches: one after the other costs 10 % more.
+        """
+        prepared = []
+        for recipient, address in recipients:
+            body = splice(self._template, recipient.slots)
+            body_hash = b64encode(hashlib.sha256(body).digest())
+            mid = message_id(self._secret, recipient.key, self._domain).encode()
+            prepared.append((address, mid, body, body_hash, b"".join((self._signed, address, b"\r\nmessage-id:", mid))))
+        sign = self._key.sign
+        inputs = [b"".join((signed, self._rsa_signed, body_hash, b"; b=")) for _, _, _, body_hash, signed in prepared]
+        signatures = [sign(data, _PAD, _HASH) for data in inputs]
+        contents = []
+        for (address, mid, body, body_hash, signed), signature in zip(prepared, signatures, strict=True):
+            out = [b"DKIM-Signature: ", self._rsa_field, body_hash, b";\r\n b=", _wrapped(b64encode(signature)), b"\r\n"]
+            if self._second:
+                digest = hashlib.sha256(b"".join((signed, self._ed_signed, body_hash, b"; b="))).digest()
+                ed = b64encode(self._second[0].sign(digest))
+                out += [b"DKIM-Signature: ", self._ed_field, body_hash, b";\r\n b=", _wrapped(ed), b"\r\n"]
+            out += [self._head, address, b"\r\nMessage-ID: ", mid, b"\r\n\r\n", body, b".\r\n"]
+            contents.append(b"".join(out))
+        return contents
 
 
-def _wrapped(value: bytes) -> list[bytes]:
-    out = [value[:72]]
-    for i in range(72, len(value), 72):
-        out += [b"\r\n ", value[i:i + 72]]
-    return out
+def _wrapped(value: bytes) -> bytes:
+    return b"\r\n ".join([value[i:i + 72] for i in range(0, len(value), 72)])

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 import re
+
+import idna
 
 from .types import Reach
 
 ADDRESS_BYTES_MAX = 254  # Source: RFC 5321 s4.5.3.1.3 with the angle brackets taken off
 LOCAL_BYTES_MAX = 64  # Source: RFC 5321 s4.5.3.1.1
-MAC_CHARS = 10  # 50 bits: a forger needs 2^49 mails on average for one hit
+MAC_CHARS = 13  # 52 bits, hexadecimal: a forger needs 2^51 mails on average for one hit
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
 _LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*|\"(?:[ !#-\[\]-~]|\\[ -~])*\"")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _SPACE_BEYOND_ASCII = re.compile(r"[\u0080-\u00a0\u2028\u2029\u3000\ufeff\ud800-\udfff\u200b-\u200f\u202a-\u202e]")
-_VERP = re.compile(r"b\+(\d{1,19})\.(\d{1,10})\.([a-z2-7]{10})", re.IGNORECASE)
-_SINGLE = re.compile(r"s\+(\d{1,19})\.([a-z2-7]{10})", re.IGNORECASE)
+_VERP = re.compile(r"b\+(\d{1,19})\.(\d{1,10})\.([0-9a-f]{13})", re.IGNORECASE)
+_SINGLE = re.compile(r"s\+(\d{1,19})\.([0-9a-f]{13})", re.IGNORECASE)
 
 
 def wire_address(address: str) -> str | None:
@@ -31,8 +32,8 @@ def wire_address(address: str) -> str | None:
         return None
     if not domain.isascii():
         try:
-            domain = domain.encode("idna").decode()
-        except UnicodeError:
+            domain = idna.encode(domain, uts46=True, std3_rules=True).decode()
+        except idna.IDNAError:  # a look-alike of a dot or slash among others: IDNA 2003, as in the standard library, lets those pass
             return None
     if _DOMAIN.fullmatch(domain) is None or len(local.encode()) > LOCAL_BYTES_MAX:
         return None
@@ -41,7 +42,7 @@ def wire_address(address: str) -> str | None:
 
 
 def _mac(secret: bytes, what: str) -> str:
-    return base64.b32encode(hmac.digest(secret, what.encode(), "sha256")).decode()[:MAC_CHARS].lower()
+    return hmac.digest(secret, what.encode(), "sha256").hex()[:MAC_CHARS]
 
 
 def verp_local(secret: bytes, block: int, n: int) -> str:

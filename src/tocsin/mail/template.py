@@ -5,7 +5,8 @@ that it is the identity: every body is quoted-printable (RFC 2045 s6.7) with
   - lines of at most 76 octets, CRLF, none ending in a blank, none holding two blanks in a row (the second is =20), no tab (=09);
   - no line that begins with a dot (=2E), so dot-stuffing (RFC 5321 s4.5.2) has nothing to do; none with "From " (=46rom);
   - no empty line at the end of the whole body.
-A slot stands on lines of its own between soft breaks ("=" CRLF), so that a value can never reach beyond its place, whatever it holds: all that
+A slot stands on lines of its own between soft breaks ("=" CRLF), so that a value can never reach beyond its place, whatever it holds: all
+that
 is not a printable ASCII character is hexadecimal, and control characters have become blanks before. The boundary holds "=_", which
 quoted-printable text never does.
 
@@ -77,7 +78,8 @@ def quoted(value: bytes) -> bytes:
 
 
 def slot_value(value: str, *, is_html: bool) -> bytes:
-    """Return a slot's value as it stands on the wire: whole quoted-printable lines, each ended by a soft break. Empty for an empty value."""
+    """Return a slot's value as it stands on the wire: whole quoted-printable lines, each ended by a soft break. Empty for an empty
+    value."""
     if is_html:
         value = html.escape(value)
     if len(value) <= _PLAIN_CHARS and _PLAIN.fullmatch(value):

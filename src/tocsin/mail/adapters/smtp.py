@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tocsin.kernel.errors import Unavailable
 from tocsin.kernel.private import Private
-
-from ..port import Journal
-from ..sender.connection import PRACTICE_KEYWORD, Endpoint, Timeouts, Tls
-from ..sender.engine import PORT, Engine
-from ..sender.replies import ProtocolError, Reply, ReplyParser
-from ..types import Envelope, Outcome, Pace, Reach
+from tocsin.mail.port import Journal
+from tocsin.mail.sender.connection import PRACTICE_KEYWORD, Endpoint, Timeouts, Tls
+from tocsin.mail.sender.engine import PORT, Engine
+from tocsin.mail.sender.replies import ProtocolError, Reply, ReplyParser
+from tocsin.mail.types import Envelope, Outcome, Pace, Reach
 
 PROBE_S_MAX = 10.0
 IMPLICIT_TLS_PORT = 465  # Source: RFC 8314 s7.3
@@ -30,7 +29,8 @@ def _local(host: str) -> bool:
 class SmtpRelay:
     """The port `mail.port.Transport` over SMTP.
 
-    Unless `tls` says otherwise: implicit TLS on port 465; on loopback STARTTLS if offered; anywhere else STARTTLS with a verified certificate,
+    Unless `tls` says otherwise: implicit TLS on port 465; on loopback STARTTLS if offered; anywhere else STARTTLS with a verified
+    certificate,
     or no mail at all, since notices and reset links are personal data.
     """
 
@@ -43,7 +43,8 @@ class SmtpRelay:
         self._reach: Reach | None = None
 
     def reach(self) -> Reach:
-        """Ask the server, once per object: the practice post office announces X-TOCSIN-PRACTICE. The engine checks it again per connection."""
+        """Ask the server, once per object: the practice post office announces X-TOCSIN-PRACTICE. The engine checks it again per
+        connection."""
         if self._reach is None:
             try:
                 self._reach = "loopback" if PRACTICE_KEYWORD in self._keywords() else "world"

@@ -18,8 +18,8 @@ from enum import IntEnum
 from typing import Literal, Protocol
 
 from tocsin.kernel.private import Private
+from tocsin.mail.types import Envelope, OutcomeKind
 
-from ..types import Envelope, OutcomeKind
 from .replies import ProtocolError, Reply
 
 Tls = Literal["none", "opportunistic", "starttls", "implicit"]
@@ -28,7 +28,8 @@ PRACTICE_KEYWORD = "X-TOCSIN-PRACTICE"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and how to reach a server. `opportunistic`: STARTTLS if offered, any certificate; `starttls`, `implicit`: verified, or nothing."""
+    """Where and how to reach a server. `opportunistic`: STARTTLS if offered, any certificate; `starttls`, `implicit`: verified, or
+    nothing."""
 
     host: str
     port: int
@@ -186,14 +187,18 @@ class Dialogue:
             self.closing = f"421 {reply.text}"  # the slot stays: the engine puts its message back
             return
         self.expect.popleft()
-        if slot is Slot.FINAL:
-            self._final(message, reply)
-        elif slot is Slot.DATA:
-            self._data(message, reply)
-        elif slot is Slot.LONE_DOT:
-            self._failed(message, reset=False)
-        else:
-            self._mail_or_rcpt(slot, message, reply)
+        try:
+            if slot is Slot.FINAL:
+                self._final(message, reply)
+            elif slot is Slot.DATA:
+                self._data(message, reply)
+            elif slot is Slot.LONE_DOT:
+                self._failed(message, reset=False)
+            else:
+                self._mail_or_rcpt(slot, message, reply)
+        except ProtocolError:
+            self.expect.appendleft((slot, message))  # the engine settles what stands in a slot: nothing may fall out of it unsettled
+            raise
         if reply.code == 421:
             self.closing = f"421 {reply.text}"
 
@@ -240,7 +245,6 @@ class Dialogue:
 
     def _final(self, message: Message, reply: Reply) -> None:
         if 300 <= reply.code < 400:
-            self.expect.appendleft((Slot.FINAL, message))
             raise ProtocolError(f"{reply.code} to the content")
         kind: OutcomeKind = "handed_over" if reply.code < 300 else "deferred" if reply.code < 500 else "bounced"
         self.outcomes += 1

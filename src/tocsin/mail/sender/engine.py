@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, Unavailable
+from tocsin.mail.port import Journal
+from tocsin.mail.types import Envelope, Outcome, OutcomeKind, Pace
 
-from ..port import Journal
-from ..types import Envelope, Outcome, OutcomeKind, Pace
 from .connection import Dialogue, Endpoint, Fatal, Message, Slot, Timeouts
 from .replies import ProtocolError, Reply, ReplyParser
 
@@ -140,7 +140,8 @@ class Engine:
             self._stop_by = self._now + STOP_WAIT_S
         for connection in list(self._connections):
             # What is not yet out stays in: an unfinished content is no message for the server.
-            if self._now >= self._stop_by or not any(slot is Slot.FINAL and m and connection.is_out(m) for slot, m in connection.dialogue.expect):
+            waits = any(slot is Slot.FINAL and m and connection.is_out(m) for slot, m in connection.dialogue.expect)
+            if self._now >= self._stop_by or not waits:
                 self._lost(connection, "stopped")
 
     def _patience(self) -> float:
@@ -204,9 +205,9 @@ class Engine:
         message.tries += 1
         message.failure, message.dot_at = None, -1
         if message.tries >= TRIES_MAX and self._stop_by is None:
-            code = int(why[:3]) if why[:3].isdigit() else 0
-            self._outcomes.append(Outcome(message.envelope.n, "deferred", code, "", f"given up after {TRIES_MAX} connections: {why}", self._at_us))
-            self._journal.done(message.envelope.n, "deferred", code, "", self._at_us)
+            n, code = message.envelope.n, int(why[:3]) if why[:3].isdigit() else 0
+            self._outcomes.append(Outcome(n, "deferred", code, "", f"given up after {TRIES_MAX} connections: {why}", self._at_us))
+            self._journal.done(n, "deferred", code, "", self._at_us)
         else:
             self._waiting.append(message)
 

@@ -40,8 +40,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tocsin.kernel.errors import Unavailable
-
-from ..types import Outcome, OutcomeKind, Recovery
+from tocsin.mail.types import Outcome, OutcomeKind, Recovery
 
 RECORD = struct.Struct("<BBHQIIQBBH")
 CRC = struct.Struct("<I")
@@ -181,10 +180,10 @@ def read(path: Path) -> Iterator[tuple[int, int, int, Outcome | None]]:
 
 def _files(home: Path, block: int) -> list[Path]:
     try:
-        names = os.listdir(folder(home))
+        paths = sorted(folder(home).glob(f"{block}-*.jnl"))
     except FileNotFoundError:
         return []
-    return [folder(home) / name for name in sorted(names) if (found := _NAME.fullmatch(name)) and int(found.group(1)) == block]
+    return [path for path in paths if (found := _NAME.fullmatch(path.name)) and int(found.group(1)) == block]
 
 
 def recover(home: Path, block: int) -> Recovery:

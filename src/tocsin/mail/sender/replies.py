@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 LINE_BYTES_MAX = 4096  # RFC 5321 s4.5.3.1.5 asks for 512; real servers exceed it
 LINES_MAX = 200
+SEEN_MAX = 16
 TEXT_CHARS_MAX = 600  # what is kept of a reply's text
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
@@ -21,8 +22,11 @@ class Reply(NamedTuple):
     @property
     def text(self) -> str:
         """Return the text on one line, shortened to TEXT_CHARS_MAX characters, without control characters."""
-        joined = " ".join(self.lines)[:TEXT_CHARS_MAX * 2]
-        return "".join(c if c.isprintable() else " " for c in joined)[:TEXT_CHARS_MAX]
+        joined = self.lines[0] if len(self.lines) == 1 else " ".join(self.lines)
+        joined = joined[:TEXT_CHARS_MAX]
+        if joined.isprintable():
+            return joined
+        return "".join(c if c.isprintable() else " " for c in joined)
 
     @property
     def enhanced(self) -> str:
@@ -40,6 +44,7 @@ class ReplyParser:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._seen: dict[bytes, Reply] = {}  # a server says "250 ok" thousands of times
         self._lines: list[str] = []
 
     def feed(self, data: bytes) -> list[Reply]:
@@ -52,6 +57,10 @@ class ReplyParser:
             raise ProtocolError(f"a reply line of more than {LINE_BYTES_MAX} bytes")
         replies: list[Reply] = []
         for line in lines:
+            known = self._seen.get(line)
+            if known is not None and not self._lines:
+                replies.append(known)
+                continue
             code, mark = line[:3], line[3:4]
             if mark == b"\r":
                 mark = b""
@@ -62,6 +71,9 @@ class ReplyParser:
                 if len(self._lines) >= LINES_MAX:
                     raise ProtocolError(f"a reply of more than {LINES_MAX} lines")
                 continue
-            replies.append(Reply(int(code), tuple(self._lines)))
+            reply = Reply(int(code), tuple(self._lines))
+            if len(self._lines) == 1 and len(self._seen) < SEEN_MAX:
+                self._seen[line] = reply
+            replies.append(reply)
             self._lines = []
         return replies
