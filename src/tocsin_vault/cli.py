@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import client, pg, places, server
-from .engine import Engine
+from .engine import Engine, mark_sealed
 from .errors import BadInput, Busy, Unavailable, VaultError, from_json
 from .places import Place
 
@@ -188,7 +188,11 @@ def _audit(args: argparse.Namespace, started_by: int) -> int:
 
 
 def _seal(args: argparse.Namespace, started_by: int) -> int:
-    _say(args, _simple(args, {"op": "seal"}))
+    place = places.find(_home(args))
+    binaries = pg.binaries(place)
+    places.become(place)
+    mark_sealed(place)  # first: it stops a process that is too busy to be asked
+    _say(args, _ask_or_do(place, binaries, {"op": "seal", "uid": place.starter_uid}))
     return 0
 
 

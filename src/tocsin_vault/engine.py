@@ -39,8 +39,10 @@ from .errors import BadInput, Refused, Unavailable, VaultError
 from .keyring import CARDS_PER_KEY_MAX, Keyring, context
 from .pg import VaultPg
 from .places import Place
+from .port import KeyService
 
 BATCH_ROWS = 5_000  # cards per import transaction: 0.1 s of work, one leaf, one checkpoint
+SEALED = "sealed"  # the marker file of a panic seal
 TEXT_CHARS_MAX = 200  # purposes and tickets
 MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
 _SQL = {p.stem: p.read_text() for p in (Path(__file__).parent / "sql").glob("*.sql")}  # read before privileges are dropped
@@ -54,6 +56,11 @@ def now_us() -> int:
 def iso(at_us: int) -> str:
     """Return an instant as JSON shows it."""
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).replace(microsecond=at_us % 1_000_000).isoformat().replace("+00:00", "Z")
+
+
+def mark_sealed(place: Place) -> None:
+    """Have whatever process runs the vault drop its keys before its next act, and every later one start without them."""
+    durable.replace(place.folder / SEALED, b"sealed\n", mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,17 +351,13 @@ class Engine:
 
     def seal(self, *, client: str) -> dict[str, Any]:
         """Drop every key from memory and stay sealed over restarts until `unseal`. Safe to repeat."""
-        with self._mutex:
-            if self._ring:
-                self._ring.forget()
-                self._ring = None
-            # The marker before the leaf: a crash in between leaves a sealed vault without its leaf, never an open one with it.
-            marker = self.place.folder / "sealed"
-            if not marker.exists():
-                durable.replace(marker, b"sealed\n", mode=0o600)
-                with self._act() as act:
-                    act.record(Access(Op.SEALED, act.at_us, client))
-            return {"sealed": True}
+        mark_sealed(self.place)
+        with self._mutex, self._act() as act:
+            # The marker came before the leaf: a crash in between leaves a sealed vault without its leaf, never an open one with it.
+            last = act.db.execute("SELECT op FROM vault_access WHERE op IN ('sealed', 'unsealed') ORDER BY leaf DESC LIMIT 1").fetchone()
+            if last != ("sealed",):
+                act.record(Access(Op.SEALED, act.at_us, client))
+        return {"sealed": True}
 
     def unseal(self, first: str, second: str, *, client: str) -> dict[str, Any]:
         """Open a sealed vault with both components, as custodians bring them. Raises Refused when they are not the vault's."""
@@ -362,7 +365,7 @@ class Engine:
             ring = self._ring_of(FileKeys(first, second))
             with self._act() as act:
                 act.record(Access(Op.UNSEALED, act.at_us, client))
-            (self.place.folder / "sealed").unlink(missing_ok=True)
+            (self.place.folder / SEALED).unlink(missing_ok=True)
             durable.sync_folder(self.place.folder)
             self._ring = ring
             return {"sealed": False}
@@ -405,6 +408,9 @@ class Engine:
     def _act(self) -> Iterator[_Act]:
         """Hold the mutex over one transaction and the leaves that it owes."""
         with self._mutex:
+            if self._ring and (self.place.folder / SEALED).exists():  # written by a `seal` that could not ask us
+                self._ring.forget()
+                self._ring = None
             self._catch_up()
             self._last_us = max(self._last_us, self._clock())
             act = _Act(self._db, self._log.size, self._last_us)
@@ -444,7 +450,7 @@ class Engine:
         return (row[0], row[1]) if row else None
 
     def _load_keys(self) -> None:
-        if (self.place.folder / "sealed").exists():
+        if (self.place.folder / SEALED).exists():
             return
         service = FileKeys.of_folder(self.place.folder / "keys")
         if service is None:
@@ -454,7 +460,7 @@ class Engine:
                 self._new_key("fingerprint", service, self._clock())
         self._ring = self._ring_of(service)
 
-    def _ring_of(self, service: FileKeys) -> Keyring:
+    def _ring_of(self, service: KeyService) -> Keyring:
         ring = Keyring(service)
         rows = self._db.execute("SELECT purpose, id, wrapped FROM vault_key ORDER BY id").fetchall()
         self._db.commit()
@@ -464,7 +470,7 @@ class Engine:
             ring.add(purpose, key_id, wrapped)
         return ring
 
-    def _new_key(self, purpose: str, service: FileKeys, at_us: int) -> tuple[int, bytes]:
+    def _new_key(self, purpose: str, service: KeyService, at_us: int) -> tuple[int, bytes]:
         self._db.execute("UPDATE vault_key SET retired_us = %s WHERE purpose = %s AND retired_us IS NULL", (at_us, purpose))
         row = self._db.execute("INSERT INTO vault_key (purpose, kek_uri, created_us) VALUES (%s, %s, %s) RETURNING id",
                                (purpose, service.uri, at_us)).fetchone()
@@ -478,8 +484,6 @@ class Engine:
         ring = self._unsealed()
         row = act.db.execute("SELECT id, cards FROM vault_key WHERE purpose = 'card' AND retired_us IS NULL FOR UPDATE").fetchone()
         if row is None or row[1] + n > CARDS_PER_KEY_MAX:
-            if not isinstance(ring.service, FileKeys):
-                raise Unavailable("no key service")
             key_id, wrapped = self._new_key("card", ring.service, act.at_us)
             ring.add("card", key_id, wrapped)
         else:

@@ -39,6 +39,8 @@ REQUEST_BYTES_MAX = 4096
 GROUP_MAX = 256  # requests in one commit
 QUEUE_MAX = 4096
 COMMAND_BACKLOG = 8
+COMMANDS_MAX = 8
+COMMAND_READ_S_MAX = 5.0
 WATCH_S = 0.25
 PROGRESS_S = 10.0
 
@@ -168,23 +170,33 @@ async def _work(engine: Engine, queue: asyncio.Queue[_Waiting]) -> None:
 
 
 def _serve_commands(engine: Engine, listener: socket.socket) -> None:
-    """Take commands one after another, in their own thread; it ends with the process."""
+    """Take commands, each in a thread of its own, so that `seal` need not wait for a long import; ends with the process."""
+    places_left = threading.BoundedSemaphore(COMMANDS_MAX)
     while True:
         s, _ = listener.accept()
+        if peer_uid(s) not in (0, engine.place.uid):
+            s.close()
+            continue
+        places_left.acquire()
+        threading.Thread(target=_serve_command, args=(engine, s, places_left), daemon=True).start()
+
+
+def _serve_command(engine: Engine, s: socket.socket, places_left: threading.BoundedSemaphore) -> None:
+    fds: list[int] = []
+    try:
         with s, contextlib.suppress(ConnectionError):
-            uid = peer_uid(s)
-            if uid not in (0, engine.place.uid):
-                continue
+            s.settimeout(COMMAND_READ_S_MAX)
             line, fds, _, _ = socket.recv_fds(s, LINE_BYTES_MAX, FILES_MAX)
+            s.settimeout(None)
             try:
                 answer: dict[str, Any] = {"result": run_command(engine, json.loads(line), fds, s)}
             except VaultError as e:
                 answer = {"error": e.as_json()}
-            finally:
-                for fd in fds:
-                    with contextlib.suppress(OSError):
-                        os.close(fd)
             s.sendall(json.dumps(answer).encode() + b"\n")
+    finally:
+        for fd in fds:
+            os.close(fd)
+        places_left.release()
 
 
 def run_command(engine: Engine, request: dict[str, Any], fds: list[int], out: socket.socket | None) -> dict[str, Any]:

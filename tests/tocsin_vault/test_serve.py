@@ -99,6 +99,25 @@ def test_a_panic_seal_holds_over_restarts_until_both_components_come(vault: Vaul
     assert vault.run("audit", *FOREVER)["released"] == 2
 
 
+@pytest.mark.parametrize("served", [True, False])
+def test_a_panic_seal_does_not_wait_for_an_import(vault: Vault, served: bool) -> None:
+    file = write_cards(vault.work / "many.csv", card_rows(60_000, seed=9))
+    command = [sys.executable, "-m", "tocsin_vault", "import", file, "--tokens", vault.work / "t.csv", "--home", vault.home, "--json"]
+    entries = vault.folder / "log" / "entries"
+    with vault.serving() if served else contextlib.nullcontext():
+        before = entries.stat().st_size
+        importing = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
+        pause_until(lambda: entries.stat().st_size > before, "the import does not begin")
+        assert vault.run("seal") == {"sealed": True}
+        said, _ = importing.communicate(timeout=60)
+        assert importing.returncode == 3
+        assert "sealed" in said
+    status = vault.run("status")
+    assert status["sealed"] is True
+    assert 0 < status["cards"] < 60_000
+    assert not (vault.work / "t.csv").exists()
+
+
 def test_a_component_in_escrow_means_a_sealed_vault(vault: Vault, cards: list[tuple[str, str]]) -> None:
     second = vault.folder / "keys" / "kek.2"
     away = vault.work / "kek.2"
