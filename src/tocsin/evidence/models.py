@@ -26,12 +26,28 @@ class Event(models.Model):
 
 
 class Batch(models.Model):
-    """Events of `[txid_from, txid_to)`, ordered by id, are the `n` leaves from `first_index` on."""
+    """A run of leaves: the `n` events with `txid_from <= txid < txid_to` and `id_from <= id <= id_to`, by id, from `first_index` on.
+
+    Ranges instead of an index per event: 24 million rows are never updated.
+    """
 
     txid_from = models.BigIntegerField()
-    txid_to = models.BigIntegerField(unique=True)
+    txid_to = models.BigIntegerField()
+    id_from = models.BigIntegerField()
+    id_to = models.BigIntegerField()
     first_index = models.BigIntegerField(unique=True)
-    n = models.BigIntegerField()
+    n = models.IntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["txid_to"], name="evidence_batch_txid")]
+
+
+class Head(models.Model):
+    """A tree head that the sequencer recorded before signing it; `txid_to` is where the next turn begins."""
+
+    size = models.BigIntegerField(primary_key=True)
+    root = models.BinaryField()
+    txid_to = models.BigIntegerField()
 
 
 class Checkpoint(models.Model):

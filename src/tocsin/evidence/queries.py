@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from django.db.models import Count
 
-from .models import Checkpoint, Event
-from .types import Entry, EventType, LogStatus
+from tocsin.kernel import config, sql
+from tocsin.kernel.errors import NotFound, Refused
+from tocsin_tlog import checkpoint, proof
+from tocsin_tlog.tiles import TileReader
+from tocsin_tlog.verify import Verification, verify_log
+
+from . import policy
+from .models import Checkpoint, Event, Head
+from .types import Entry, EventType, LogStatus, Proof
 
 LIMIT_MAX = 10_000
 
@@ -42,14 +50,68 @@ def counts(*, incident: int | None = None) -> dict[EventType, int]:
 
 
 def log_status() -> LogStatus:
-    """Return how many events there are and how many of them stand under the newest signed checkpoint."""
-    entries = Event.objects.count()
-    head = Checkpoint.objects.order_by("-size").first()
-    if head is None:
+    """Return how many events there are and how many of them stand under the newest signed checkpoint. Counts only the unsequenced."""
+    head, signed = Head.objects.order_by("-size").first(), Checkpoint.objects.order_by("-size").first()
+    waiting = sql.rows("evidence", "count_waiting", txid_from=head.txid_to if head else 0)[0][0]
+    entries = (head.size if head else 0) + int(waiting)
+    if signed is None:
         return LogStatus(entries=entries, pending=entries, size=0, root_hex="", signed_at=None)
-    return LogStatus(
-        entries=entries, pending=entries - head.size, size=head.size, root_hex=bytes(head.root).hex(), signed_at=head.signed_at
-    )
+    root = bytes(signed.root).hex()
+    return LogStatus(entries=entries, pending=entries - signed.size, size=signed.size, root_hex=root, signed_at=signed.signed_at)
+
+
+def newest_entry_of_subject(subject: int, type: EventType) -> Entry:
+    """Return the last event of a type that touched a customer. Raises NotFound."""
+    found = Event.objects.filter(subject=subject, type=type).order_by("-pk").first()
+    if found is None:
+        raise NotFound(f"no entry {type.label!r} for this customer")
+    return _entry(found)
+
+
+def prove(entry: int, *, subject_salt: bytes | None = None) -> Proof:
+    """Return event, salt, leaf and inclusion proof of one entry, checked against the signed checkpoint before it is given away.
+
+    `subject_salt` is needed for an event of a customer. Raises NotFound if there is no such entry or it is not signed yet, and Refused
+    for a wrong or erased salt.
+    """
+    row = sql.rows("evidence", "locate", entry=entry)
+    if not row or row[0][0] is None:
+        raise NotFound(f"entry {entry} is not in the log yet: the sequencer takes in a new one within a second or two")
+    index, event = int(row[0][0]), Event.objects.get(pk=entry)
+    stored = bytes(event.event)
+    if event.salt is None and subject_salt is None:
+        raise Refused("the salt of this customer was erased, so that nobody can open the leaf any more")
+    salt = bytes(event.salt) if event.salt is not None else policy.subject_leaf_salt(subject_salt or b"", event.uuid)
+    if policy.commitment(salt, stored) != bytes(event.commitment):
+        raise Refused("this is not the salt under which the event was recorded")
+    leaf = policy.leaf(event.type, at=event.at, incident=event.incident, commitment=bytes(event.commitment))
+    folder = log_folder(config.current().home)
+    signed = (folder / "checkpoint").read_bytes()
+    size = checkpoint.parse_signed(signed)[0].size
+    if index >= size:
+        raise NotFound(f"entry {entry} is not under a signed checkpoint yet")
+    with TileReader(folder) as reader:
+        text = proof.format_proof(index=index, hashes=proof.inclusion(index, size, reader.node), signed=signed)
+    proof.verify_proof(text.encode(), entry=leaf, vkeys=vkeys(config.current().home))
+    return Proof(index=index, event_json=stored, salt=salt, leaf=leaf, tlog_proof=text)
+
+
+def verify(home: Path) -> Verification:
+    """Re-derive the log's root from its files alone and check it against the signed checkpoint."""
+    return verify_log(log_folder(home), vkeys(home))
+
+
+def log_folder(home: Path) -> Path:
+    """Return where the log's files lie."""
+    return home / "log"
+
+
+def vkeys(home: Path) -> list[str]:
+    """Return the log's public keys, as published beside it. Raises NotFound before the sequencer has run."""
+    try:
+        return (log_folder(home) / "log.vkey").read_text().split()
+    except FileNotFoundError:
+        raise NotFound(f"no log in {log_folder(home)}: the sequencer has not run yet") from None
 
 
 def _entry(e: Event) -> Entry:

@@ -27,6 +27,14 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def parse_iso(text: str) -> datetime:
+    """Return the aware UTC instant of an ISO 8601 text with an offset or `Z`. Raises ValueError for anything else."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC")
+    return at.astimezone(UTC)
+
+
 def monotonic() -> float:
     """Return seconds on a clock that never goes back, for intervals only."""
     return time.monotonic()

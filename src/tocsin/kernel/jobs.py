@@ -26,18 +26,21 @@ from django.db import close_old_connections, connection, models, transaction
 from procrastinate import exceptions as queue_exceptions
 from procrastinate.contrib.django import app as queue_app
 
+from . import clock
 from .errors import BadInput, Busy, NotFound, Refused, Unavailable
 
 LEASE_S = 90
 HEARTBEAT_S = 5.0
 STALLED_AFTER_S = 15  # with a sweep every SWEEP_S a dead worker's jobs are taken over within 20 s
 SWEEP_S = 5.0
+TICK_S = 0.5
 WORKER_PRUNED_AFTER_S = 150.0  # a pruned worker's batches can no longer be found by owner and wait out their lease
 UNAVAILABLE_TRIES_MAX = 20
 SWEEPER_LOCK = 0x746F6373  # advisory lock: one sweeper in the whole estate sweeps at a time
 QUEUES = ("general", "mail")
 
 log = logging.getLogger("tocsin.jobs")
+_every_s: dict[str, float] = {}
 _worker_id: contextvars.ContextVar[int | None] = contextvars.ContextVar("worker_id", default=None)
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -57,10 +60,12 @@ class _Retry(procrastinate.BaseRetryStrategy):
         return None
 
 
-def job(*, queue: str = "general") -> Callable[[F], F]:
+def job(*, queue: str = "general", every_s: float | None = None) -> Callable[[F], F]:
     """Declare a function of keyword arguments (JSON values) as a job named `module.function` without the leading `tocsin.`.
 
-    The function is called at least once per enqueued job, outside any transaction, in a thread of its own.
+    The function is called at least once per enqueued job, outside any transaction, in a thread of its own. With `every_s` the workers of
+    general jobs enqueue it again and again, at most one waiting copy in the whole estate: that is how a room above comes and asks a room
+    below for what it left.
     """
     if queue not in QUEUES:
         raise BadInput.of("queue", queue, f"one of {QUEUES}")
@@ -83,6 +88,8 @@ def job(*, queue: str = "general") -> Callable[[F], F]:
                 close_old_connections()
 
         queue_app.task(name=name, queue=queue, retry=_Retry(), pass_context=True)(run)
+        if every_s is not None:
+            _every_s[name] = every_s
         return function
 
     return declare
@@ -95,7 +102,7 @@ def enqueue(name: str, *, priority: int = 0, after_s: float = 0, unless_waiting:
     """
     options: dict[str, Any] = {"priority": priority}
     if after_s:
-        options["schedule_at"] = datetime.now(UTC) + timedelta(seconds=after_s)
+        options["schedule_at"] = clock.now() + timedelta(seconds=after_s)
     if unless_waiting:
         options["queueing_lock"] = unless_waiting
     deferrer = queue_app.configure_task(name, **options)
@@ -193,30 +200,49 @@ def sweep() -> int:
         for model in _leased_models() if owners else []:
             model._default_manager.filter(lease_owner__in=owners, state="open").update(lease_until=_db_now(), lease_owner=None)
         for job_id, _ in stalled:
-            queue_app.job_manager.retry_job_by_id(job_id, retry_at=datetime.now(UTC))
+            queue_app.job_manager.retry_job_by_id(job_id, retry_at=clock.now())
     if stalled:
         log.warning("put back %d jobs of workers without a heartbeat", len(stalled))
     return len(stalled)
 
 
-def run_worker(*, queues: Iterable[str], concurrency: int, name: str, wait: bool = True) -> None:
-    """Run jobs until SIGTERM or SIGINT; with `wait=False` until the queues are empty. Sweeps beside it."""
-    stop = threading.Event()
+_ticked_at: dict[str, float] = {}
 
-    def keep_sweeping() -> None:
-        while not stop.wait(SWEEP_S):
+
+def tick() -> None:
+    """Enqueue each recurring job whose time has come, unless a copy already waits."""
+    now = clock.monotonic()
+    for name, every_s in _every_s.items():
+        if now - _ticked_at.get(name, -every_s) >= every_s:
+            _ticked_at[name] = now
+            enqueue(name, unless_waiting=name)
+
+
+def run_worker(*, queues: Iterable[str], concurrency: int, name: str, wait: bool = True) -> None:
+    """Run jobs until SIGTERM or SIGINT; with `wait=False` until the queues are empty.
+
+    Beside them it sweeps and, if it serves `general`, ticks.
+    """
+    stop, served = threading.Event(), list(queues)
+
+    def keep_going(what: Callable[[], object], every_s: float) -> None:
+        while not stop.wait(every_s):
             try:
-                sweep()
+                what()
             except Exception:  # the runner's own edge: a database away for a moment must not end the sweeping
-                log.exception("the sweep failed and will be tried again")
+                log.exception("%s failed and will be tried again", what.__name__)
             finally:
                 close_old_connections()
+
+    def start(what: Callable[[], object], every_s: float) -> None:
+        threading.Thread(target=keep_going, args=(what, every_s), name=what.__name__, daemon=True).start()
 
     connector = queue_app.connector.get_worker_connector()  # type: ignore[attr-defined]
     worker_app = procrastinate.App(connector=connector)
     worker_app.tasks = queue_app.tasks  # the tasks keep their link to the Django connection: what they enqueue is transactional
-    sweeper = threading.Thread(target=keep_sweeping, name="sweeper", daemon=True)
-    sweeper.start()
+    start(sweep, SWEEP_S)
+    if "general" in served and wait:
+        start(tick, TICK_S)
 
     async def main() -> None:
         async with worker_app.open_async():

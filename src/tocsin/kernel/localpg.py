@@ -4,7 +4,7 @@ Production uses a real server through TOCSIN_DATABASE_URL and never comes here.
 
 One home folder holds:
     lock          held with flock by the owner, the one process that runs the server; the kernel frees it when the owner dies
-    data/         the cluster; made as data.new and renamed when complete, so a half-made cluster is never taken for a whole one
+    data/         the cluster; made as data.new.* and renamed when complete, so a half-made cluster is never taken for a whole one
     pw            password of the role `tocsin`, 0600 from its first byte
     dsn           connection string of the running server, 0600; present only while a server is meant to run
     postgres.log  0600; the settings below keep statements, parameters and row values out of it
@@ -12,7 +12,8 @@ One home folder holds:
 The wheel's own Python layer is not used: it changes the mode of every parent folder up to `/`, can leave a server running for
 ever after kill -9 of a client, and believes stale pid files. pg_ctl is not used either: it detaches the server from its owner.
 
-GAP: Linux ends the server with its owner (prctl). On macOS nothing does yet after kill -9; a watchdog process on a pipe would.
+Linux ends the server with its owner (prctl); elsewhere a watchdog process on a pipe does (`guard`).
+
 GAP: after kill -9 of the postmaster alone, a backend busy computing holds its shared memory and `start` fails until it has ended.
 GAP: Windows has neither flock nor prctl: WSL, or TOCSIN_DATABASE_URL.
 """
@@ -82,7 +83,7 @@ def tied(sig: int) -> dict[str, Any]:
     Own session: Ctrl-C reaches us alone and we stop the children in order.
     The kernel watches the *thread* that starts the child: start children from the main thread, before starting other threads.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or os.environ.get("TOCSIN_WATCHDOG") == "1":
         return {"start_new_session": True}
     libc = ctypes.CDLL(None)  # loaded before the fork
     parent = os.getpid()
@@ -93,6 +94,58 @@ def tied(sig: int) -> dict[str, Any]:
             os._exit(1)
 
     return {"start_new_session": True, "preexec_fn": die_with_parent}
+
+
+# Reads a line per child, `pid first last` (signals) or `pid` once it was reaped; the end of the pipe means that the owner is gone, however
+# it died: each child gets its first signal and, if it lives on after 5 s, its last.
+_WATCHDOG = """
+import os, sys, time
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+kids = {}
+for line in sys.stdin:
+    pid, *signals = map(int, line.split())
+    kids[pid] = signals
+    if not signals:
+        del kids[pid]
+for pid, (first, last) in kids.items():
+    send(pid, first)
+end = time.monotonic() + 5
+while any([send(pid, 0) for pid in kids]) and time.monotonic() < end:
+    time.sleep(0.05)
+for pid, (first, last) in kids.items():
+    send(pid, last)
+"""
+_watchdog: subprocess.Popen[str] | None = None
+
+
+def guard(child: subprocess.Popen[Any], first: int, last: int) -> None:
+    """Have a child ended when we die, where the kernel cannot do it (see `tied`); call after starting it. Does nothing on Linux.
+
+    TOCSIN_WATCHDOG=1 uses the watchdog on Linux too. A child that ends by itself is taken off by `unguard`.
+    """
+    global _watchdog
+    if sys.platform == "linux" and os.environ.get("TOCSIN_WATCHDOG") != "1":
+        return
+    if _watchdog is None or _watchdog.poll() is not None:
+        _watchdog = subprocess.Popen([sys.executable, "-c", _WATCHDOG], stdin=subprocess.PIPE, text=True, start_new_session=True)
+    _tell_watchdog(f"{child.pid} {int(first)} {int(last)}")
+
+
+def unguard(child: subprocess.Popen[Any]) -> None:
+    """Take a reaped child off the watchdog's list, so that its number can be somebody else's."""
+    if _watchdog is not None:
+        _tell_watchdog(str(child.pid))
+
+
+def _tell_watchdog(line: str) -> None:
+    if _watchdog is not None and _watchdog.stdin is not None:
+        _watchdog.stdin.write(line + "\n")
+        _watchdog.stdin.flush()
 
 
 def default_home() -> Path:
@@ -171,6 +224,8 @@ class LocalPg:
             except subprocess.TimeoutExpired:
                 self.proc.send_signal(signal.SIGQUIT)
                 self.proc.wait(10)
+        if self.proc:
+            unguard(self.proc)
         if self.throwaway:
             shutil.rmtree(self.home, ignore_errors=True)
         self._lock.close()
@@ -278,12 +333,14 @@ class LocalPg:
         return dsn
 
     def _make_cluster(self, major: int) -> None:
-        """Run initdb into data.new and rename. A crash before the rename costs only the time: the next start begins again.
+        """Run initdb into a new folder and rename. A crash before the rename costs only the time: the next start begins again.
 
         PG_VERSION does not mark a complete cluster: initdb writes it first.
         """
-        new = self.home / "data.new"
-        shutil.rmtree(new, ignore_errors=True)
+        # A name of its own: a child of a killed initdb may go on writing into the old folder for a moment.
+        for old in self.home.glob("data.new*"):
+            shutil.rmtree(old, ignore_errors=True)
+        new = self.home / f"data.new.{secrets.token_hex(4)}"
         new.mkdir(mode=0o700)
         _write_private(self.pw_file, secrets.token_urlsafe(24))
         if self._as_user:
@@ -329,6 +386,7 @@ class LocalPg:
             )
         finally:
             os.close(log)
+        guard(self.proc, signal.SIGINT, signal.SIGQUIT)
         return port
 
     def _wait_ready(self) -> bool:

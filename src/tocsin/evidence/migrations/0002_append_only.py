@@ -18,11 +18,14 @@ class Migration(migrations.Migration):
               FOR EACH ROW EXECUTE FUNCTION evidence_refuse_change();
             CREATE TRIGGER evidence_batch_append_only BEFORE UPDATE OR DELETE ON evidence_batch
               FOR EACH ROW EXECUTE FUNCTION evidence_refuse_change();
+            CREATE TRIGGER evidence_head_append_only BEFORE UPDATE OR DELETE ON evidence_head
+              FOR EACH ROW EXECUTE FUNCTION evidence_refuse_change();
             CREATE TRIGGER evidence_checkpoint_append_only BEFORE UPDATE OR DELETE ON evidence_checkpoint
               FOR EACH ROW EXECUTE FUNCTION evidence_refuse_change();
             """,
             """
             DROP TRIGGER evidence_checkpoint_append_only ON evidence_checkpoint;
+            DROP TRIGGER evidence_head_append_only ON evidence_head;
             DROP TRIGGER evidence_batch_append_only ON evidence_batch;
             DROP TRIGGER evidence_event_append_only ON evidence_event;
             DROP FUNCTION evidence_refuse_change();

@@ -1,0 +1,238 @@
+"""A whole estate on one machine: `up` and `demo` start every process as a child, beside an embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tocsin.kernel import config
+from tocsin.kernel.errors import BadInput, Refused, TocsinError, Unavailable
+from tocsin.kernel.localpg import LocalPg, default_home
+
+from . import output
+from .processes import site_command
+from .supervisor import Child, Supervisor
+
+DEFAULT_PORTS = {"console": 8000, "public": 8001, "intake": 2526, "smtp": 2525, "http": 8025}
+READY_S_MAX = 60.0
+PYTHON = (sys.executable, "-P", "-m")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the estate commands."""
+    app.command()(up)
+    app.command()(demo)
+    app.command(hidden=True)(migrate)
+
+
+def demo(
+    customers: Annotated[int, typer.Option(min=100, help="How many customers the shop has.")] = 24_000,
+    scenario: Annotated[str, typer.Option(help="Name of a scenario, or a TOML file.")] = "zappos-2012",
+    exit: Annotated[bool, typer.Option("--exit", help="End when the incident is over instead of leaving the console open.")] = False,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the console; default 8000, or the next free one.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic customers.")] = 2012,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted demo instead of starting clean.")] = False,
+) -> None:
+    """Live through a whole incident on an embedded estate, then look around in the console."""
+    from tocsin.drills import scenario as scenarios
+
+    checked = scenarios.load(scenario)  # all faults before anything is touched
+    home = Path(os.environ["TOCSIN_HOME"]) if "TOCSIN_HOME" in os.environ else default_home().parent / "demo"
+    with _owned(home):
+        if not resume:
+            _start_clean(home)
+        elif not (home / "tocsin.toml").exists():
+            raise BadInput.of("--resume", str(home), "a home in which a demo was begun")
+        if not (home / "tocsin.toml").exists():
+            _write_config(home, kind="demo", ports=_ports(port))
+        trip = (*PYTHON, "tocsin.cli", "trip", "--scenario", str(checked.path), "--customers", str(customers), "--seed", str(seed))
+        flags = [*(["--json"] if output.as_json else []), *(["--resume"] if resume else []), *([] if exit else ["--stay"])]
+        raise typer.Exit(_run(home, foreground=(*trip, *flags), stay=not exit))
+
+
+def up() -> None:
+    """Start every process of the estate and watch over them until Ctrl-C."""
+    home = config.home_from_environment()
+    with _owned(home):
+        raise typer.Exit(_run(home, foreground=None, stay=True))
+
+
+def migrate() -> None:
+    """Make keys, schema and process roles of the estate; print each role's connection string. For the supervisor."""
+    os.environ["TOCSIN_PROCESS"] = "owner"
+    import django
+
+    django.setup()
+    from tocsin.evidence import actions as evidence
+    from tocsin.kernel import schema, sealing
+
+    current = config.current()
+    sealing.create_all()
+    schema.migrate()
+    evidence.open_estate(kind=current.estate.kind)
+    output.as_json = True
+    output.emit(schema.set_passwords(current.database_url))
+
+
+@dataclass(frozen=True)
+class _Environment:
+    """What each process is given: its own database role and nothing of the others'."""
+
+    base: Mapping[str, str]
+    dsns: Mapping[str, str]
+
+    def of(self, process: str) -> dict[str, str]:
+        env = {k: v for k, v in self.base.items() if k not in {"TOCSIN_DATABASE_URL", "TOCSIN_PROCESS"}} | {"TOCSIN_PROCESS": process}
+        return env | ({"TOCSIN_DATABASE_URL": self.dsns[process]} if process in self.dsns else {})
+
+
+def _run(home: Path, *, foreground: tuple[str, ...] | None, stay: bool) -> int:
+    os.environ["TOCSIN_HOME"] = str(home)
+    config.current.cache_clear()
+    current = config.current()
+    supervisor = Supervisor(home / "logs")
+    with contextlib.ExitStack() as stack:
+        owner = os.environ.get("TOCSIN_DATABASE_URL") or stack.enter_context(LocalPg(home / "pg"))
+        stack.callback(supervisor.stop)
+        env = _Environment(os.environ.copy(), _migrated(owner))
+        _start_all(supervisor, current, env)
+        if foreground:
+            supervisor.start(Child("trip", foreground, env.of("operator"), foreground=True, pass_output=True))
+            code = supervisor.run()
+            if code or not stay:
+                return code
+        output.people.print(
+            f"console http://127.0.0.1:{current.web.console_port}   public site http://127.0.0.1:{current.web.public_port}"
+            + ("" if current.estate.kind == "live" else f"   post office http://127.0.0.1:{current.practice.http_port}")
+        )
+        output.people.print("Ctrl-C stops everything.")
+        code = supervisor.run()
+        return 0 if code == 130 else code
+
+
+def _migrated(owner_dsn: str) -> dict[str, str]:
+    """Run `migrate` as the database's owner in a process of its own; return the process roles' connection strings."""
+    done = subprocess.run(
+        [*PYTHON, "tocsin.cli", "migrate"], env=os.environ | {"TOCSIN_DATABASE_URL": owner_dsn}, check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        try:
+            raise Refused(json.loads(done.stdout)["error"]["message"])
+        except (ValueError, KeyError):
+            raise Unavailable("database", done.stderr.strip()[-2000:]) from None
+    dsns: dict[str, str] = json.loads(done.stdout)
+    return dsns
+
+
+def _start_all(supervisor: Supervisor, current: config.Config, env: _Environment) -> None:
+    """Start the processes in order; each waits by itself for what it needs."""
+    tocsin = (*PYTHON, "tocsin.cli")
+    vault = {k: v for k, v in env.of("vault").items() if k != "TOCSIN_PROCESS"}
+    supervisor.start(Child("sequencer", (*tocsin, "sequencer"), env.of("sequencer")))
+    supervisor.start(Child("vault", (*PYTHON, "tocsin_vault", "serve", "--home", str(current.home)), vault, death_signal=signal.SIGTERM))
+    if current.estate.kind in {"demo", "drill"}:
+        supervisor.start(Child("postoffice", (*tocsin, "postoffice"), env.of("postoffice")))
+    supervisor.start(Child("worker", (*tocsin, "worker"), env.of("worker")))
+    supervisor.start(Child("intake", (*tocsin, "intake"), env.of("intake")))
+    for site, port in (("console", current.web.console_port), ("public", current.web.public_port)):
+        supervisor.start(Child(site, site_command(site, port=port, workers=1), env.of(site), death_signal=signal.SIGTERM))
+
+
+@contextlib.contextmanager
+def _owned(home: Path) -> Iterator[None]:
+    """Hold the estate: two supervisors of one home would fight over its children. Raises Refused if another one runs."""
+    root = os.geteuid() == 0
+    if not home.exists():
+        home.mkdir(mode=0o711 if root else 0o700, parents=True)
+        home.chmod(0o711 if root else 0o700)  # whatever the umask; as root the database's user must pass through
+    with (home / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"an estate is running in {home}: stop it, or choose another with --home") from None
+        yield
+
+
+def _start_clean(home: Path) -> None:
+    """Empty the home of an earlier demo. Refuses to touch a folder that is not one."""
+    others = [p for p in home.iterdir() if p.name != "up.lock"]
+    if not others:
+        return
+    try:
+        kind = config.parse((home / "tocsin.toml").read_text(), home=home, database_url="", process="operator").estate.kind
+    except (OSError, TocsinError):
+        kind = "unknown"
+    if kind != "demo":
+        raise Refused(f"{home} holds an estate of kind {kind!r}, or something else: a demo starts clean only in a demo's home")
+    for path in others:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _ports(console: int | None) -> dict[str, int]:
+    """Return free ports: the usual ones where they are free, else the next. Raises BadInput if the console's was asked for and is taken."""
+    taken: set[int] = set()
+    ports = {}
+    for name, usual in DEFAULT_PORTS.items():
+        wanted = console if name == "console" and console else usual
+        port = wanted
+        while port in taken or not _free(port):
+            if name == "console" and console:
+                raise BadInput.of("--port", console, "a port that is free")
+            port += 1
+        taken.add(port)
+        ports[name] = port
+    return ports
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _write_config(home: Path, *, kind: str, ports: Mapping[str, Any]) -> None:
+    """Write the estate's configuration; a rename makes it whole or absent."""
+    text = f"""[estate]
+kind = "{kind}"
+
+[company]
+name = "Zappos-like Shoes"
+brand = "Zapp"
+domain = "shop.example"
+
+[web]
+console_port = {ports["console"]}
+public_port = {ports["public"]}
+public_url = "http://127.0.0.1:{ports["public"]}"
+
+[mail]
+relay_port = {ports["smtp"]}
+from_name = "Zappos-like Shoes"
+
+[intake]
+port = {ports["intake"]}
+
+[practice]
+smtp_port = {ports["smtp"]}
+http_port = {ports["http"]}
+"""
+    tmp = home / "tocsin.toml.tmp"
+    tmp.write_text(text)
+    tmp.rename(home / "tocsin.toml")

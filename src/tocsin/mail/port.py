@@ -1,0 +1,50 @@
+"""What a mail transport must do. Adapters: `mail/adapters/`, named in configuration as `mail.transport`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from .types import Envelope, Outcome, OutcomeKind, Pace, Reach
+
+
+class Journal(Protocol):
+    """Where a transport notes what it is about to do. Implemented by `mail/sender/journal.py`."""
+
+    def intent(self, n: int) -> None:
+        """Note that the next write may deliver recipient `n`."""
+        ...
+
+    def done(self, n: int, kind: OutcomeKind, code: int, enhanced: str, at_us: int) -> None:
+        """Note how recipient `n` ended."""
+        ...
+
+    def flush(self) -> None:
+        """Bring the notes so far past the death of this process. Raises Unavailable if that fails: then nothing more may be sent."""
+        ...
+
+
+class Transport(Protocol):
+    """Brings finished messages to another mail system.
+
+    Promises: an envelope is delivered only after its intent was flushed; each envelope taken from the iterator ends in exactly one
+    Outcome, or in none if the run ends before its content was sent; nothing is sent twice within a run. A run that dies leaves at most one
+    intent without a done per open connection.
+    """
+
+    def reach(self) -> Reach:
+        """Return whether mail handed over here stays on practice ground (`loopback`) or may reach anybody (`world`).
+
+        Asks the server. Raises Unavailable if it does not answer.
+        """
+        ...
+
+    def deliver(self, envelopes: Iterable[Envelope], *, pace: Pace, journal: Journal, renew: Callable[[], None],
+                stopped: Callable[[], bool]) -> Iterator[Outcome]:
+        """Send each envelope and yield outcomes as they come, in no order.
+
+        `renew` is called at least every 5 s, and before the next message when its last call lies over 10 s back; what it raises ends the
+        run at once. `stopped` is polled each turn (at most 1 s); once true, at most one further message per connection goes out.
+        Raises Unavailable when no connection can be had. Envelopes not attempted have no outcome.
+        """
+        ...

@@ -1,0 +1,121 @@
+"""Drawings as SVG on the server: bars, a fan, the map of reach. They only draw; numbers come in ready.
+
+Colours are classes of the page's style sheet, so that one drawing serves light and dark and a strict content security policy. Each has a
+title for those who listen, and the page shows the same numbers as text or table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+NODE_WIDTH, NODE_HEIGHT, COLUMN, ROW = 168, 44, 250, 62
+
+
+def share_bar(parts: Sequence[tuple[str, int, str]], *, total: int, title: str, height: int = 10) -> SafeString:
+    """Return a bar of `total` filled with (label, count, class) from the left; what is left stays the track."""
+    scale = 100 / total if total > 0 else 0
+    x, rects = 0.0, []
+    for label, count, css in parts:
+        width = count * scale
+        rects.append((f"{x:.3f}", f"{width:.3f}", height, css, label, f"{count:,}"))
+        x += width
+    return format_html(
+        '<svg viewBox="0 0 100 {h}" height="{h}" preserveAspectRatio="none" role="img" aria-label="{t}">'
+        '<rect class="track" width="100" height="{h}"/>{r}</svg>',
+        h=height,
+        t=title,
+        r=format_html_join("", '<rect x="{}" width="{}" height="{}" class="{}"><title>{}: {}</title></rect>', rects),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MapNode:
+    """A box in the map of reach: `kind` is host, reached or cut."""
+
+    name: str
+    detail: str
+    kind: str
+
+
+def reach_map(host: str, reached: Sequence[MapNode], cut: Sequence[MapNode], *, title: str) -> SafeString:
+    """Return the map of reach: the host on the left, what it reaches in red, what controls cut off in green and dashed."""
+    nodes = [*reached, *cut]
+    height = max(1, len(nodes)) * ROW + 16
+    middle = height / 2
+    css = {"reached": ("edge-bad", "node-bad"), "cut": ("edge-cut", "node-good")}
+    edges, boxes = [], []
+    for i, node in enumerate(nodes):
+        y = 8 + i * ROW + NODE_HEIGHT / 2
+        edge, box = css[node.kind]
+        edges.append((f"M {NODE_WIDTH + 10} {middle} C {NODE_WIDTH + 60} {middle}, {COLUMN - 40} {y}, {COLUMN} {y}", edge))
+        boxes.append(
+            (
+                COLUMN,
+                y - NODE_HEIGHT / 2,
+                NODE_WIDTH + 170,
+                NODE_HEIGHT,
+                box,
+                COLUMN + 12,
+                y - 3,
+                node.name,
+                COLUMN + 12,
+                y + 14,
+                node.detail,
+            )
+        )
+    width = COLUMN + NODE_WIDTH + 180
+    return format_html(
+        '<svg viewBox="0 0 {w} {h}" width="{w}" role="img" aria-label="{t}">{e}'
+        '<rect x="4" y="{hy}" width="{nw}" height="{nh}" rx="8" class="node-bad"/><text x="16" y="{t1}">{host}</text>'
+        '<text x="16" y="{t2}" class="soft">broken into</text>{b}</svg>',
+        w=width,
+        h=height,
+        t=title,
+        host=host,
+        hy=middle - NODE_HEIGHT / 2,
+        nw=NODE_WIDTH + 6,
+        nh=NODE_HEIGHT,
+        t1=middle - 3,
+        t2=middle + 14,
+        e=format_html_join("", '<path d="{}" class="{}"/>', edges),
+        b=format_html_join(
+            "",
+            '<rect x="{}" y="{}" width="{}" height="{}" rx="8" class="{}"/><text x="{}" y="{}">{}</text>'
+            '<text x="{}" y="{}" class="soft">{}</text>',
+            boxes,
+        ),
+    )
+
+
+def columns(values: Sequence[float], labels: Sequence[str], *, title: str, mark: float | None = None, unit: str = "") -> SafeString:
+    """Return a column chart; `mark` draws a level across it, such as a promise or a capacity."""
+    width, height, foot = 640, 180, 22
+    top = max([*values, mark or 0, 1e-9])
+    step = width / max(1, len(values))
+    bars = [
+        (
+            f"{i * step + 1:.2f}",
+            f"{height - v / top * height:.2f}",
+            f"{max(1.0, step - 2):.2f}",
+            f"{v / top * height:.2f}",
+            f"{labels[i]}: {v:,.0f} {unit}",
+        )
+        for i, v in enumerate(values)
+    ]
+    every = max(1, len(labels) // 8)
+    names = [(f"{i * step + step / 2:.1f}", height + 15, labels[i]) for i in range(0, len(labels), every)]
+    line = format_html('<path class="edge-cut" d="M 0 {y} H {w}"/>', y=f"{height - mark / top * height:.2f}", w=width) if mark else ""
+    return format_html(
+        '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{t}"><path class="grid" d="M 0 {b} H {w}"/>{r}{l}{n}</svg>',
+        w=width,
+        h=height + foot,
+        b=height,
+        t=title,
+        r=format_html_join("", '<rect x="{}" y="{}" width="{}" height="{}" class="fill"><title>{}</title></rect>', bars),
+        l=line,
+        n=format_html_join("", '<text x="{}" y="{}" text-anchor="middle" class="soft">{}</text>', names),
+    )
