@@ -62,7 +62,7 @@ class Account(models.Model):
 
 
 class Credential(models.Model):
-    """One secret of an account, as a hash. `version` 0 was imported; each change by its owner adds one and ends the older one's sessions."""
+    """One secret of an account, as a hash. `version` 0 was imported; each change by its owner adds one and ends earlier sessions."""
 
     pk = models.CompositePrimaryKey("account_id", "cred_class")
     account = models.ForeignKey(Account, on_delete=models.CASCADE, db_index=False)
@@ -170,7 +170,8 @@ class Import(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
-                name="credentials_import_closes", condition=models.Q(finished=False) | models.Q(read=models.F("accepted") + models.F("rejected"))
+                name="credentials_import_closes",
+                condition=models.Q(finished=False) | models.Q(read=models.F("accepted") + models.F("rejected")),
             )
         ]
 

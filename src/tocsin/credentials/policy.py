@@ -32,7 +32,13 @@ CONTEXT_SCAN_CHARS_MAX = 64
 REPEAT_CHARS_MAX = 8
 SERVICE_WORDS = ("password", "passwort", "kennwort", "login", "account", "welcome", "letmein")
 TRAILING = "0123456789!?.,-_*#$@ "
-RUNS = ("abcdefghijklmnopqrstuvwxyz", "01234567890123456789", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm", "azertyuiopqsdfghjklmwxcvbn")
+RUNS = (
+    "abcdefghijklmnopqrstuvwxyz",
+    "01234567890123456789",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "qwertzuiopasdfghjklyxcvbnm",
+    "azertyuiopqsdfghjklmwxcvbn",
+)
 LEET = str.maketrans({"@": "a", "4": "a", "3": "e", "1": "i", "!": "i", "0": "o", "$": "s", "5": "s", "7": "t"})
 INTO_LEET = str.maketrans({"a": "@", "e": "3", "i": "1", "o": "0", "s": "$"})
 
@@ -65,7 +71,9 @@ def cutover_faults(*, population: str, classes: Collection[str], cohort: int | N
         faults.append(Fault("classes", repr(sorted(classes)), f"some of {', '.join(CLASSES)}"))
     elif "password" in classes and not {"session", "reset_token"} <= set(classes):
         # Else a session opened, or a link mailed, by whoever has the old password or mailbox token outlives the password.
-        faults.append(Fault("classes", repr(sorted(classes)), f"session and reset_token beside password, as in {', '.join(BREACH_CLASSES)}"))
+        faults.append(
+            Fault("classes", repr(sorted(classes)), f"session and reset_token beside password, as in {', '.join(BREACH_CLASSES)}")
+        )
     if cohort is not None and not reason.strip():
         faults.append(Fault("reason", repr(reason), "why not everybody: a narrow cutover missed 100 million accounts elsewhere before"))
     return faults
@@ -93,7 +101,9 @@ def password_reasons(
     """
     reasons = []
     if len(password) < PASSWORD_CHARS_MIN:
-        reasons.append(f"It has {len(password)} characters and needs at least {PASSWORD_CHARS_MIN}. Four words that do not belong together do well.")
+        reasons.append(
+            f"It has {len(password)} characters and needs at least {PASSWORD_CHARS_MIN}. Four words that do not belong together do well."
+        )
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
         reasons.append(f"It is longer than {PASSWORD_BYTES_MAX} bytes.")
         return reasons
@@ -107,7 +117,9 @@ def password_reasons(
     if _is_run(folded):
         reasons.append("It is a run of neighbouring keys, letters or numbers.")
     if len(password) >= PASSWORD_CHARS_MIN and len(_core(folded, words, is_context)) < CORE_CHARS_MIN:
-        reasons.append("Too little of it is left without our name, your name, your address or the word password. Please add words of your own.")
+        reasons.append(
+            "Too little of it is left without our name, your name, your address or the word password. Please add words of your own."
+        )
     return reasons
 
 
@@ -120,7 +132,9 @@ def _is_common(folded: str, common: Collection[str]) -> bool:
 
 def _repeats(folded: str) -> bool:
     """Tell whether the whole is a piece of up to REPEAT_CHARS_MAX characters over and over, the last one perhaps cut."""
-    return any(folded == (folded[:n] * (len(folded) // n + 1))[: len(folded)] for n in range(1, min(REPEAT_CHARS_MAX, len(folded) // 2) + 1))
+    return any(
+        folded == (folded[:n] * (len(folded) // n + 1))[: len(folded)] for n in range(1, min(REPEAT_CHARS_MAX, len(folded) // 2) + 1)
+    )
 
 
 def _is_run(folded: str) -> bool:
@@ -227,4 +241,8 @@ def sealed(*, leases: Collection[str], acked: Collection[str]) -> bool:
 
 def mapping_faults(columns: Mapping[str, str], header: Collection[str], *, file: str) -> list[Fault]:
     """Return which columns of a mapping the header of a file lacks."""
-    return [Fault(f"{file}: {what}", f"no column {name!r}", f"one of {', '.join(header)}", 1) for what, name in columns.items() if name not in header]
+    return [
+        Fault(f"{file}: {what}", f"no column {name!r}", f"one of {', '.join(header)}", 1)
+        for what, name in columns.items()
+        if name not in header
+    ]

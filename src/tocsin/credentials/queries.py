@@ -19,7 +19,7 @@ SHOWN_MAX = 1000
 
 
 def session(sid: str, *, at: datetime) -> SessionInfo | None:
-    """Return the session of an id if it is still good, else None. Every use asks; nothing is remembered. Raises Unavailable without a lease."""
+    """Return the session of an id if it is still good, else None. Every use asks anew. Raises Unavailable without a lease."""
     lease.check()
     found = sql.rows("credentials", "live_session", sid=digest(sid), oldest=at - policy.SESSION_LIFE)
     return SessionInfo(account=found[0][0], subject=found[0][1], created_at=found[0][2]) if found else None

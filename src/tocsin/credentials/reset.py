@@ -60,7 +60,9 @@ def send_reset(lookup: bytes, *, request: UUID, token: Private[str], at: datetim
     """
     with transaction.atomic():
         account = (
-            Account.objects.select_for_update(no_key=True).filter(population__name=population, login_hmac=lookup, subject__isnull=False).first()
+            Account.objects.select_for_update(no_key=True, of=("self",))
+            .filter(population__name=population, login_hmac=lookup, subject__isnull=False)
+            .first()
         )
         if account is None or account.subject is None or ResetToken.objects.filter(request=request).exists():
             return False
@@ -191,7 +193,9 @@ def _refuse_old(token: str, password: Private[str], *, at: datetime) -> None:
         old = cursor.fetchone()[0]
     rank = hashing.too_near(old, password, words=company_words()) if old is not None else None
     if rank is not None:
-        reason = "It is the old password, which thieves may know." if rank == 0 else "It is too close to the old password, which thieves may know."
+        reason = (
+            "It is the old password, which thieves may know."
+            if rank == 0
+            else "It is too close to the old password, which thieves may know."
+        )
         raise BadInput(Fault("password", "a password like the old one", reason))
-
-

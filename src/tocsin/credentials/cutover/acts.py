@@ -13,6 +13,9 @@ from datetime import datetime
 
 from django.db import connection, transaction
 
+from tocsin.credentials import policy
+from tocsin.credentials.models import Account, Canary, Cutover, Epoch, Population
+from tocsin.credentials.types import BREACH_CLASSES, CLASSES, POPULATIONS, CommitReport, CutoverInfo, NodeSeal
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, sql
@@ -20,17 +23,13 @@ from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.staff import actions as staff
 from tocsin.staff import queries as staff_queries
 
-from .. import policy
-from ..models import Account, Canary, Cutover, Epoch, Population
-from ..types import BREACH_CLASSES, CLASSES, CommitReport, CutoverInfo, NodeSeal
-
 SEAL_POLL_S = 0.01
 
 
 def population(name: str) -> Population:
     """Return a population, made with all its epochs at 1 if it is new. Raises BadInput for a name we do not know."""
-    if name not in policy.POPULATIONS:
-        raise BadInput.of("population", name, f"one of {', '.join(policy.POPULATIONS)}")
+    if name not in POPULATIONS:
+        raise BadInput.of("population", name, f"one of {', '.join(POPULATIONS)}")
     sql.execute("credentials", "open_population", population=name, classes=list(CLASSES))
     return Population.objects.get(name=name)
 
@@ -96,9 +95,7 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str) -> Comm
     _must_be(row, "armed")
     payload = info(row).payload
     if approval is None:
-        raise Refused(
-            f"cutover {cutover} needs two signatures", approval=staff.request("credentials.commit", payload, by=by, at=at)
-        )
+        raise Refused(f"cutover {cutover} needs two signatures", approval=staff.request("credentials.commit", payload, by=by, at=at))
     staff_queries.require(approval, act="credentials.commit", payload=payload)
     started = clock.monotonic()
     with transaction.atomic():
@@ -120,9 +117,7 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str) -> Comm
             raise Refused(f"the epochs have moved since cutover {cutover} was armed: abort it and arm again")
         _moved(row, state="committed", approval=approval, committed_at=at)
         staff.close(approval, at=at)
-        evidence.record(
-            EventType.CUTOVER_COMMITTED, at=at, actor=by, incident=row.incident, body={**payload, "approval": approval}
-        )
+        evidence.record(EventType.CUTOVER_COMMITTED, at=at, actor=by, incident=row.incident, body={**payload, "approval": approval})
     # Durable from here: everything older is dead. What follows only waits for the nodes to say that they know.
     commit_ms = (clock.monotonic() - started) * 1000
     return _seal(row, commit_ms=commit_ms, at=at, by=by)
@@ -152,7 +147,9 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
     _must_be(row, "committed", "sealed")
     payload = info(row).abort_payload
     if approval is None:
-        raise Refused(f"taking cutover {cutover} back needs two signatures", approval=staff.request("credentials.abort", payload, by=by, at=at))
+        raise Refused(
+            f"taking cutover {cutover} back needs two signatures", approval=staff.request("credentials.abort", payload, by=by, at=at)
+        )
     staff_queries.require(approval, act="credentials.abort", payload=payload)
     with transaction.atomic():
         _locked(row.population.name)
@@ -260,7 +257,10 @@ def _seal(row: Cutover, *, commit_ms: float, at: datetime, by: str) -> CommitRep
         time.sleep(SEAL_POLL_S)
     sealed_ms = commit_ms + (clock.monotonic() - started) * 1000
     after = {n: float(ms) for n, _, ms in nodes if ms is not None}
-    seals = tuple(NodeSeal(node=n, acked=n in after, after_ms=round(max(0.0, after[n]), 3) if n in after else None) for n in sorted(waited | set(after)))
+    seals = tuple(
+        NodeSeal(node=n, acked=n in after, after_ms=round(max(0.0, after[n]), 3) if n in after else None)
+        for n in sorted(waited | set(after))
+    )
     with transaction.atomic():
         if Cutover.objects.filter(pk=row.pk, state="committed").update(state="sealed", sealed_at=at):
             Epoch.objects.filter(population=row.population, cred_class__in=row.classes, epoch=row.to_epoch).update(state="sealed")

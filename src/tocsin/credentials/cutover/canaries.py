@@ -9,16 +9,16 @@ from uuid import uuid4
 
 from django.db import transaction
 
+from tocsin.credentials import queries, sign_in
+from tocsin.credentials.models import Account, Canary, Cutover
+from tocsin.credentials.passwords import hashing
+from tocsin.credentials.types import Canary as CanarySecrets
+from tocsin.credentials.types import CanaryReport
 from tocsin.kernel import config, sql
 from tocsin.kernel.errors import BadInput, Refused, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import open_sealed, seal
 
-from .. import queries, sign_in
-from ..models import Account, Canary, Cutover
-from ..passwords import hashing
-from ..types import Canary as CanarySecrets
-from ..types import CanaryReport
 from . import acts
 
 CANARIES_MAX = 1000
@@ -84,5 +84,3 @@ def try_canaries(cutover: int, *, at: datetime) -> CanaryReport:
     if row.state in {"committed", "sealed"}:
         Cutover.objects.filter(pk=cutover).update(canaries_tried=tried, canaries_refused=tried - len(accepted))
     return CanaryReport(tried=tried, accepted=len(accepted), refused=tried - len(accepted), survivors=tuple(accepted))
-
-

@@ -32,7 +32,9 @@ SHAPES = {
     "pbkdf2_sha256": re.compile(r"pbkdf2_sha256\$[1-9][0-9]{0,7}\$[^$]{1,64}\$[A-Za-z0-9+/]{43}="),
     "bcrypt": re.compile(r"\$2[aby]\$(0[4-9]|1[0-9])\$[./A-Za-z0-9]{53}"),
     "scrypt": re.compile(r"scrypt\$[1-9][0-9]{0,7}\$[^$]{1,64}\$[1-9][0-9]{0,2}\$[1-9][0-9]{0,2}\$[A-Za-z0-9+/]{86}=="),
-    "argon2id": re.compile(r"\$argon2id\$v=19\$m=[1-9][0-9]{1,7},t=[1-9][0-9]{0,2},p=[1-9][0-9]?\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,172}"),
+    "argon2id": re.compile(
+        r"\$argon2id\$v=19\$m=[1-9][0-9]{1,7},t=[1-9][0-9]{0,2},p=[1-9][0-9]?\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,172}"
+    ),
 }
 BARE = frozenset({"md5", "sha1_salted", "sha256_salted"})  # stored with the format's name in front
 ITERATIONS_MAX = 5_000_000

@@ -19,10 +19,10 @@ from pathlib import Path
 import argon2
 from django.contrib.auth import password_validation
 
+from tocsin.credentials import policy
 from tocsin.kernel.errors import Busy
 from tocsin.kernel.private import Private
 
-from .. import policy
 from . import formats
 
 # Source: OWASP Password Storage Cheat Sheet, Argon2id with 19 MiB; about 50 hashes per core and second.
@@ -75,7 +75,7 @@ def matches(stored: str | None, password: Private[str]) -> bool:
     Imported hashes were made of the bytes as typed, ours of the normalised text; where the two differ both are tried.
     """
     forms = dict.fromkeys((policy.normal(password.reveal()), password.reveal()))
-    right = stored is not None and any([formats.verify(stored, f.encode("utf-8", "surrogatepass")) for f in forms])
+    right = stored is not None and any(formats.verify(stored, f.encode("utf-8", "surrogatepass")) for f in forms)
     if stored is None or formats.format_of(stored) != "argon2id":
         formats.verify(_dummy(), next(iter(forms)).encode("utf-8", "surrogatepass"))
     return right

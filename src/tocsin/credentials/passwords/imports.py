@@ -16,21 +16,30 @@ from pathlib import Path
 
 from django.db import connection, transaction
 
+from tocsin.credentials import policy
+from tocsin.credentials.cutover import acts
+from tocsin.credentials.models import Import
+from tocsin.credentials.sign_in import login_of
+from tocsin.credentials.types import HashColumns, ImportReport
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import BadInput, Fault, NotFound, ensure
 
-from .. import policy
-from ..cutover import acts
-from ..models import Import
-from ..sign_in import login_of
-from ..types import HashColumns, ImportReport
 from . import formats
 
 BATCH_ROWS = 50_000
 FIELD_CHARS_MAX = 1_000
-STEPS = ("incoming_subject", "incoming_faults", "incoming_rejects", "incoming_account_moves", "incoming_accounts", "incoming_hashes", "incoming_new")
+STEPS = (
+    "incoming_subject",
+    "incoming_faults",
+    "incoming_rejects",
+    "incoming_account_moves",
+    "incoming_accounts",
+    "incoming_hashes",
+    "incoming_new",
+    "incoming_done",
+)
 
 
 @dataclass(frozen=True, slots=True)
