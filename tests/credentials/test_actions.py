@@ -21,7 +21,7 @@ from tocsin.credentials.cutover import lease
 from tocsin.credentials.models import Account, Credential, Cutover, Epoch, NodeLease, ResetToken, Session
 from tocsin.credentials.passwords import formats, hashing
 from tocsin.credentials.sign_in import digest, login_of
-from tocsin.credentials.types import CLASSES, CommitReport
+from tocsin.credentials.types import CLASSES, PASSWORD_BYTES_MAX, TOKEN_LIFE, CommitReport
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import jobs, schema
@@ -378,7 +378,7 @@ def test_a_reset_ends_sessions_is_written_down_and_mails_its_owner(shop: Path) -
     assert link()
     row = ResetToken.objects.get()
     assert bytes(row.token_sha256) == digest(TOKEN)
-    assert (row.expires_at - AT, row.epoch) == (policy.TOKEN_LIFE, 2)
+    assert (row.expires_at - AT, row.epoch) == (TOKEN_LIFE, 2)
     assert queries.open_token(TOKEN, at=AT) == queries.open_token(TOKEN, at=AT) != None  # noqa: E711
     actions.redeem(TOKEN, Private(GOOD), at=AT)
     sid = log_in(FIRST, GOOD)
@@ -446,7 +446,7 @@ def test_two_uses_of_one_link_at_once_are_one_reset(real_shop: Path) -> None:
 def test_links_expire_replace_each_other_and_are_three_an_hour(shop: Path) -> None:
     assert [link(token=str(n) * 43, at=AT + timedelta(minutes=n)) for n in range(4)] == [True, True, True, False]
     assert [queries.open_token(str(n) * 43, at=AT + timedelta(minutes=4)) is not None for n in range(4)] == [False, False, True, False]
-    assert queries.open_token("2" * 43, at=AT + timedelta(minutes=2) + policy.TOKEN_LIFE) is None
+    assert queries.open_token("2" * 43, at=AT + timedelta(minutes=2) + TOKEN_LIFE) is None
     assert link(token="9" * 43, at=AT + timedelta(minutes=61))
     request = uuid4()
     for sent in (True, False):  # the same job run twice mails once
@@ -593,7 +593,7 @@ def test_hashing_is_bounded_and_the_rest_come_back_later(shop: Path, monkeypatch
     assert log_in(FIRST) is not None
     assert small._inside == 0
     with pytest.raises(BadInput):
-        log_in(FIRST, "x" * (policy.PASSWORD_BYTES_MAX + 1))
+        log_in(FIRST, "x" * (PASSWORD_BYTES_MAX + 1))
 
 
 # -- leases and sealing --------------------------------------------------------------------------------------------------------

@@ -12,16 +12,10 @@ from datetime import datetime, timedelta
 
 from tocsin.kernel.errors import Fault
 
-from .types import BREACH_CLASSES, CLASSES, POPULATIONS
+from .types import BREACH_CLASSES, CLASSES, LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, POPULATIONS
 
-LOGIN_CHARS_MAX = 254  # RFC 5321 s4.5.3.1.3, less the angle brackets
-PASSWORD_CHARS_MIN = 15  # NIST SP 800-63B-4 s3.1.1.2: a password that is the only factor
-PASSWORD_BYTES_MAX = 4096
 CORE_CHARS_MIN = 8  # what must be left of a password without the words that everybody would guess
-TOKEN_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
-TOKEN_LIFE = timedelta(minutes=30)
 RESETS_PER_HOUR_MAX = 3
-SESSION_LIFE = timedelta(hours=12)
 LEASE_S = 2.0  # as the database function credentials_renew_lease grants it
 LEASE_RENEW_S = 0.5
 LEASE_DRIFT_S = 0.1  # a node counts its lease this much shorter than the database does

@@ -9,11 +9,10 @@ from tocsin.evidence.types import EventType
 from tocsin.kernel import sql
 from tocsin.kernel.errors import NotFound
 
-from . import policy
 from .cutover import acts, lease
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
 from .sign_in import digest
-from .types import CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
+from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 
 SHOWN_MAX = 1000
 
@@ -21,7 +20,7 @@ SHOWN_MAX = 1000
 def session(sid: str, *, at: datetime) -> SessionInfo | None:
     """Return the session of an id if it is still good, else None. Every use asks anew. Raises Unavailable without a lease."""
     lease.check()
-    found = sql.rows("credentials", "live_session", sid=digest(sid), oldest=at - policy.SESSION_LIFE)
+    found = sql.rows("credentials", "live_session", sid=digest(sid), oldest=at - SESSION_LIFE)
     return SessionInfo(account=found[0][0], subject=found[0][1], created_at=found[0][2]) if found else None
 
 

@@ -27,6 +27,7 @@ from .cutover import lease
 from .models import Account, ResetToken
 from .passwords import hashing
 from .sign_in import digest, login_of
+from .types import TOKEN_LIFE
 
 JOB_PRIORITY = 20  # before any bulk work
 CONTEXT_WORDS_MAX = 16
@@ -84,7 +85,7 @@ def send_reset(lookup: bytes, *, request: UUID, token: Private[str], at: datetim
             account=account.pk,
             context=context,
             at=at,
-            expires_at=at + policy.TOKEN_LIFE,
+            expires_at=at + TOKEN_LIFE,
         )[0]
         evidence.record_subject(
             EventType.RESET_REQUESTED,
@@ -93,13 +94,13 @@ def send_reset(lookup: bytes, *, request: UUID, token: Private[str], at: datetim
             incident=incident,
             subject=person.subject,
             salt=person.salt,
-            body={"epoch": epoch, "expires_at": clock.iso(at + policy.TOKEN_LIFE)},
+            body={"epoch": epoch, "expires_at": clock.iso(at + TOKEN_LIFE)},
         )
         current = config.current()
         letter = letters.reset_letter(
             brand=current.company.brand,
             link=f"{current.web.public_url.rstrip('/')}/passwordchange/t/{token.reveal()}",
-            minutes=int(policy.TOKEN_LIFE.total_seconds() // 60),
+            minutes=int(TOKEN_LIFE.total_seconds() // 60),
             help_address=current.mail.help_address,
         )
         _queue(letter, purpose="reset", to=person.address, at=at, key=f"reset:{request}")

@@ -16,6 +16,7 @@ from tocsin.kernel.sealing import lookup_digest
 from . import policy
 from .cutover import lease
 from .passwords import hashing
+from .types import PASSWORD_BYTES_MAX
 
 
 def log_in(email: str, password: Private[str], *, at: datetime, population: str = "customers") -> str | None:
@@ -26,8 +27,8 @@ def log_in(email: str, password: Private[str], *, at: datetime, population: str 
     it carries the epoch that was read.
     """
     lease.check()
-    if len(password.reveal().encode("utf-8", "surrogatepass")) > policy.PASSWORD_BYTES_MAX:
-        raise BadInput.of("password", "a very long text", f"at most {policy.PASSWORD_BYTES_MAX} bytes")
+    if len(password.reveal().encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
+        raise BadInput.of("password", "a very long text", f"at most {PASSWORD_BYTES_MAX} bytes")
     found = sql.rows("credentials", "credential_of_login", population=population, login=login_of(email))
     account, session_epoch, version, stored = found[0] if found else (None, 0, 0, None)
     with hashing.slots.slot():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tocsin.kernel.private import Private
@@ -13,6 +14,12 @@ CLASSES = ("password", "session", "remember_me", "reset_token", "refresh", "api_
 BREACH_CLASSES = ("password", "session", "remember_me", "reset_token")  # what a copied database makes worthless; the default of a cutover
 POPULATIONS = ("customers", "staff")
 FORMATS = ("md5", "sha1_salted", "sha256_salted", "pbkdf2_sha256", "bcrypt", "scrypt", "argon2id")
+LOGIN_CHARS_MAX = 254  # RFC 5321 s4.5.3.1.3, less the angle brackets
+PASSWORD_CHARS_MIN = 15  # NIST SP 800-63B-4 s3.1.1.2: a password that is the only factor
+PASSWORD_BYTES_MAX = 4096
+TOKEN_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
+TOKEN_LIFE = timedelta(minutes=30)
+SESSION_LIFE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
