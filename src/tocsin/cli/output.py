@@ -33,7 +33,8 @@ answer = Console(highlight=False)
 def take_globals(arguments: Sequence[str]) -> list[str]:
     """Return the arguments without `--json` and `--home DIR`, having obeyed them. Raises BadInput for `--home` without a folder."""
     global as_json
-    rest, waiting = [], iter(arguments)
+    rest: list[str] = []
+    waiting = iter(arguments)
     for argument in waiting:
         if argument == "--":
             return [*rest, argument, *waiting]

@@ -8,7 +8,6 @@ actions it calls must bear being repeated; they do, by their own promises.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -116,7 +115,7 @@ class Run:
     def _picture(self) -> Group:
         table = Table.grid(padding=(0, 2))
         for column in ({"width": 1}, {"ratio": 2}, {"ratio": 4}, {"justify": "right", "width": 8}):
-            table.add_column(**column)  # type: ignore[arg-type]
+            table.add_column(**column)
         for step in self.steps:
             if step.ended_at:
                 mark = Text("✓", style="green") if step.ok else Text("✗", style="bold red")
@@ -132,7 +131,7 @@ class Run:
         text = json.dumps({"about": self.about, "wall_s": self.wall_s, "steps": [asdict(s) for s in self.steps]}, default=str)
         tmp = self.folder / "run.json.tmp"
         tmp.write_text(text)
-        os.replace(tmp, self.folder / "run.json")
+        tmp.replace(self.folder / "run.json")
 
     def _load(self) -> None:
         try:
