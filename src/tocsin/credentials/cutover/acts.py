@@ -26,7 +26,7 @@ from tocsin.staff import queries as staff_queries
 SEAL_POLL_S = 0.01
 
 
-def population(name: str) -> Population:
+def open_population(name: str) -> Population:
     """Return a population, made with all its epochs at 1 if it is new. Raises BadInput for a name we do not know."""
     if name not in POPULATIONS:
         raise BadInput.of("population", name, f"one of {', '.join(POPULATIONS)}")
@@ -51,7 +51,7 @@ def arm(
     if faults := policy.cutover_faults(population=population, classes=classes, cohort=cohort, reason=reason):
         raise BadInput(faults)
     with transaction.atomic():
-        home = _locked(population)
+        home = _locked(open_population(population).name)
         wanted = sorted(set(classes))
         if waiting := Cutover.objects.filter(population=home, state="armed").first():
             if (waiting.classes, waiting.cohort, waiting.incident) != (wanted, cohort, incident):
@@ -79,7 +79,7 @@ def arm(
             armed_at=at,
         )
         evidence.record(
-            EventType.CUTOVER_ARMED, at=at, actor=by, incident=incident, body={**info(made).payload, "counts": counts, "reason": reason}
+            EventType.CUTOVER_ARMED, at=at, actor=by, incident=incident, body={**_value(made).payload, "counts": counts, "reason": reason}
         )
         return info(made)
 
@@ -93,7 +93,7 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str) -> Comm
     """
     row = _get(cutover)
     _must_be(row, "armed")
-    payload = info(row).payload
+    payload = _value(row).payload
     if approval is None:
         raise Refused(f"cutover {cutover} needs two signatures", approval=staff.request("credentials.commit", payload, by=by, at=at))
     staff_queries.require(approval, act="credentials.commit", payload=payload)
@@ -102,7 +102,7 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str) -> Comm
         _locked(row.population.name)
         row = Cutover.objects.select_related("population").get(pk=cutover)  # under the lock: nobody else moves it now
         _must_be(row, "armed")
-        ensure(info(row).payload == payload, "a cutover changed after it was armed")
+        ensure(_value(row).payload == payload, "a cutover changed after it was armed")
         raised = sql.execute(
             "credentials",
             "raise_epochs",
@@ -145,7 +145,7 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
             _withdraw(row, at=at, by=by)
         return info(row)
     _must_be(row, "committed", "sealed")
-    payload = info(row).abort_payload
+    payload = _value(row).abort_payload
     if approval is None:
         raise Refused(
             f"taking cutover {cutover} back needs two signatures", approval=staff.request("credentials.abort", payload, by=by, at=at)
@@ -175,7 +175,15 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
 
 
 def info(row: Cutover) -> CutoverInfo:
-    """Return a cutover as a value."""
+    """Return a cutover as a value, with what surrounds it counted."""
+    return _value(
+        row,
+        canaries=Canary.objects.filter(account__population=row.population).count(),
+        staff_untouched=Account.objects.filter(population__name="staff").exclude(population=row.population).count(),
+    )
+
+
+def _value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0) -> CutoverInfo:
     return CutoverInfo(
         id=row.pk,
         population=row.population.name,
@@ -186,8 +194,8 @@ def info(row: Cutover) -> CutoverInfo:
         from_epoch=dict(row.from_epochs),
         to_epoch=row.to_epoch,
         counts=dict(row.counts),
-        canaries=Canary.objects.filter(account__population=row.population).count(),
-        staff_untouched=Account.objects.filter(population__name="staff").exclude(population=row.population).count(),
+        canaries=canaries,
+        staff_untouched=staff_untouched,
         approval=row.approval,
         armed_at=row.armed_at,
     )
@@ -210,7 +218,6 @@ def _locked(name: str) -> Population:
 
     NO KEY UPDATE: an import that inserts accounts holds KEY SHARE on this row for as long as it runs, and must not hold up a cutover.
     """
-    population(name)
     return Population.objects.select_for_update(no_key=True).get(name=name)
 
 
@@ -226,7 +233,7 @@ def _epochs(row: Cutover) -> dict[str, int]:
 def _withdraw(row: Cutover, *, at: datetime, by: str) -> None:
     row.state, row.aborted_at = "aborted", at
     row.save(update_fields=["state", "aborted_at"])
-    evidence.record(EventType.CUTOVER_ABORTED, at=at, actor=by, incident=row.incident, body={**info(row).payload, "was": "armed"})
+    evidence.record(EventType.CUTOVER_ABORTED, at=at, actor=by, incident=row.incident, body={**_value(row).payload, "was": "armed"})
 
 
 def _moved(row: Cutover, **changes: object) -> None:
@@ -234,9 +241,7 @@ def _moved(row: Cutover, **changes: object) -> None:
     for name, value in changes.items():
         setattr(row, name, value)
     row.save(update_fields=list(changes))
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE credentials_population SET version = version + 1 WHERE id = %s", [row.population_id])
-        cursor.execute("SELECT pg_notify('tocsin_cutover', %s)", [str(row.pk)])
+    sql.rows("credentials", "raise_version", population=row.population_id, cutover=str(row.pk))
 
 
 def _seal(row: Cutover, *, commit_ms: float, at: datetime, by: str) -> CommitReport:

@@ -42,7 +42,7 @@ def _plant(*, at: datetime, population: str) -> CanarySecrets:
     with hashing.slots.slot():
         stored = hashing.make(password)
     with transaction.atomic():
-        home = acts.population(population)
+        home = acts.open_population(population)
         account = Account.objects.create(population=home, subject=None, login_hmac=sign_in.login_of(login))
         sql.execute("credentials", "insert_credential", account=account.pk, hash=stored, at=at)
         sql.rows(

@@ -74,7 +74,7 @@ def import_hashes(
         raise BadInput(faults)
     started, totals = clock.monotonic(), dict.fromkeys(("read", "accepted", "updated", "rejected"), 0)
     with transaction.atomic():
-        run = Import.objects.create(population=acts.population(population), started_by=by, started_at=at)
+        run = Import.objects.create(population=acts.open_population(population), started_by=by, started_at=at)
     digest = hashlib.sha256()
     lines = _lines(path, columns, header, digest.update)
     while batch := list(islice(lines, BATCH_ROWS)):
