@@ -95,9 +95,9 @@ def fill(rows: int) -> None:
     """Make the accounts with a password and a session each."""
     from django.db import connection
 
-    from tocsin.credentials.cutover import acts
+    from tocsin.credentials import cutover
 
-    home = acts.open_population("customers")
+    home = cutover.open_population("customers")
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO credentials_account (subject, population_id, cohort, login_hmac) "

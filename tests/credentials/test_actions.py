@@ -16,8 +16,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from tests.credentials.shop import AT, GOOD, PEOPLE, Customer, cut, enrol, hash_of, log_in, open_shop, rows, signed, write
-from tocsin.credentials import actions, policy, queries
-from tocsin.credentials.cutover import lease
+from tocsin.credentials import actions, lease, policy, queries
 from tocsin.credentials.models import Account, Credential, Cutover, Epoch, NodeLease, ResetToken, Session
 from tocsin.credentials.passwords import formats, hashing
 from tocsin.credentials.sign_in import digest, login_of

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.credentials.shop import GOOD, PEOPLE, cut
 from tests.web.conftest import deliver
-from tocsin.credentials.cutover import lease
+from tocsin.credentials import lease
 from tocsin.credentials.passwords import hashing
 from tocsin.kernel.errors import BadInput, Busy, Fault, NotFound, Refused, TocsinError, Unavailable
 from tocsin.web import errors

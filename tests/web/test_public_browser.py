@@ -1,4 +1,4 @@
-"""The whole way of a customer in a real browser: notice, link, new password, sign-in; by keyboard, 320 px wide, with and without scripts."""
+"""The whole way of a customer in a real browser: notice, link, password, sign-in; by keyboard, 320 px wide, with and without scripts."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The writes of this room, gathered from the files that know about them."""
 
-from .cutover.acts import abort, arm, commit, seal
-from .cutover.canaries import plant_canaries, try_canaries
-from .cutover.lease import join_as_node
-from .passwords.imports import import_hashes
+from .canaries import plant_canaries, try_canaries
+from .cutover import abort, arm, commit, seal
+from .imports import import_hashes
+from .lease import join_as_node
 from .reset import redeem, request_reset, send_changed, send_reset
 from .sign_in import log_in, log_out
 

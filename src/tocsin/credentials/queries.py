@@ -9,7 +9,8 @@ from tocsin.evidence.types import EventType
 from tocsin.kernel import sql
 from tocsin.kernel.errors import NotFound
 
-from .cutover import acts, lease
+from . import cutover as cutovers
+from . import lease
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
 from .sign_in import digest
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
@@ -46,7 +47,7 @@ def cutover(id: int) -> CutoverInfo:
     row = Cutover.objects.select_related("population").filter(pk=id).first()
     if row is None:
         raise NotFound(f"no cutover {id}")
-    return acts.info(row)
+    return cutovers.info(row)
 
 
 def status(of: int | str = "customers") -> CutoverStatus:

@@ -22,8 +22,7 @@ from tocsin.kernel.sealing import lookup_digest
 from tocsin.mail import actions as mail
 from tocsin.subjects import queries as subjects
 
-from . import letters, policy
-from .cutover import lease
+from . import lease, letters, policy
 from .models import Account, ResetToken
 from .passwords import hashing
 from .sign_in import digest, login_of

@@ -13,8 +13,7 @@ from tocsin.kernel.errors import BadInput
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest
 
-from . import policy
-from .cutover import lease
+from . import lease, policy
 from .passwords import hashing
 from .types import PASSWORD_BYTES_MAX
 

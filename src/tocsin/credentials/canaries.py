@@ -9,17 +9,17 @@ from uuid import uuid4
 
 from django.db import transaction
 
-from tocsin.credentials import queries, sign_in
-from tocsin.credentials.models import Account, Canary, Cutover
-from tocsin.credentials.passwords import hashing
-from tocsin.credentials.types import Canary as CanarySecrets
-from tocsin.credentials.types import CanaryReport
 from tocsin.kernel import config, sql
 from tocsin.kernel.errors import BadInput, Refused, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import open_sealed, seal
 
-from . import acts
+from . import cutover as cutovers
+from . import queries, sign_in
+from .models import Account, Canary, Cutover
+from .passwords import hashing
+from .types import Canary as CanarySecrets
+from .types import CanaryReport
 
 CANARIES_MAX = 1000
 CONTEXT = "credentials.canary"
@@ -42,7 +42,7 @@ def _plant(*, at: datetime, population: str) -> CanarySecrets:
     with hashing.slots.slot():
         stored = hashing.make(password)
     with transaction.atomic():
-        home = acts.open_population(population)
+        home = cutovers.open_population(population)
         account = Account.objects.create(population=home, subject=None, login_hmac=sign_in.login_of(login))
         sql.execute("credentials", "insert_credential", account=account.pk, hash=stored, at=at)
         sql.rows(

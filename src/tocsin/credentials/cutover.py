@@ -13,15 +13,16 @@ from datetime import datetime
 
 from django.db import connection, transaction
 
-from tocsin.credentials import policy
-from tocsin.credentials.models import Account, Canary, Cutover, Epoch, Population
-from tocsin.credentials.types import BREACH_CLASSES, CLASSES, POPULATIONS, CommitReport, CutoverInfo, NodeSeal
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.staff import actions as staff
 from tocsin.staff import queries as staff_queries
+
+from . import policy
+from .models import Account, Canary, Cutover, Epoch, Population
+from .types import BREACH_CLASSES, CLASSES, POPULATIONS, CommitReport, CutoverInfo, NodeSeal
 
 SEAL_POLL_S = 0.01
 

@@ -21,9 +21,10 @@ from collections.abc import Callable
 import psycopg
 from django.db import DatabaseError, close_old_connections, connection
 
-from tocsin.credentials import policy
 from tocsin.kernel import clock
 from tocsin.kernel.errors import Unavailable
+
+from . import policy
 
 log = logging.getLogger("tocsin.credentials")
 

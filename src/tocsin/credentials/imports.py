@@ -16,17 +16,16 @@ from pathlib import Path
 
 from django.db import connection, transaction
 
-from tocsin.credentials import policy
-from tocsin.credentials.cutover import acts
-from tocsin.credentials.models import Import
-from tocsin.credentials.sign_in import login_of
-from tocsin.credentials.types import HashColumns, ImportReport
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import BadInput, Fault, NotFound, ensure
 
-from . import formats
+from . import cutover, policy
+from .models import Import
+from .passwords import formats
+from .sign_in import login_of
+from .types import HashColumns, ImportReport
 
 BATCH_ROWS = 50_000
 FIELD_CHARS_MAX = 1_000
@@ -74,7 +73,7 @@ def import_hashes(
         raise BadInput(faults)
     started, totals = clock.monotonic(), dict.fromkeys(("read", "accepted", "updated", "rejected"), 0)
     with transaction.atomic():
-        run = Import.objects.create(population=acts.open_population(population), started_by=by, started_at=at)
+        run = Import.objects.create(population=cutover.open_population(population), started_by=by, started_at=at)
     digest = hashlib.sha256()
     lines = _lines(path, columns, header, digest.update)
     while batch := list(islice(lines, BATCH_ROWS)):
