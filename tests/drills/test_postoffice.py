@@ -103,7 +103,8 @@ def test_ehlo_announces_what_senders_look_for(office: postoffice.Office) -> None
         client.sendmail("a@shop.example", ["Ann@Example.COM", "bob@example.com"], BODY % b"m1")
     found = ask(office, "/api/messages?to=ann@example.com")["messages"]
     assert [(m["id"], m["to"], m["from"], m["subject"], m["message_id"]) for m in found] == [
-        (1, "ann@example.com", "Shop <security@shop.example>", "Hello", "<m1@shop.example>")]
+        (1, "ann@example.com", "Shop <security@shop.example>", "Hello", "<m1@shop.example>")
+    ]
     assert found[0]["text"] == "Dear customer,\n..leading dot\n"
     assert ask(office, "/api/messages?to=bob@example.com")["messages"][0]["id"] == 1
     assert ask(office, "/api/messages?to=ann@example.com&after=1") == {"messages": []}
@@ -120,7 +121,7 @@ def test_pipelined_messages_in_pieces_of_every_size(office: postoffice.Office) -
         stuffed = BODY.replace(b"\r\n..", b"\r\n...")
         stream = b"".join(stuffed % b"n%d" % i + b".\r\n" + group for i in range(3)) + b".\r\nQUIT\r\n"
         for at in range(0, len(stream), size):
-            wire.send(stream[at:at + size])
+            wire.send(stream[at : at + size])
         assert wire.replies(14) == [b"250", b"250", b"250", b"354"] * 3 + [b"250", b"221"]
     found = ask(office, "/api/messages?to=c@example.com&limit=500")["messages"]
     assert len(found) == 6 * 4
@@ -133,9 +134,11 @@ def test_bad_commands_are_answered_in_order_and_change_nothing(office: postoffic
     wire.send(b"MAIL FROM:<a@shop.example>\r\n")
     assert wire.reply()[:3] == b"503"  # before EHLO
     wire.ehlo()
-    wire.send(b"RCPT TO:<x@example.com>\r\nDATA\r\nMAIL FROM:<bad>\r\nMAIL FROM:<a@shop.example> SIZE=99999999\r\n"
-              b"MAIL FROM:<a@shop.example> AUTH=<>\r\nSTARTTLS\r\nWHAT\r\nMAIL FROM:<a@shop.example> SIZE=10 BODY=8BITMIME\r\n"
-              b"RCPT TO:<no-at-sign>\r\nRCPT TO:<a b@example.com>\r\nDATA\r\nRSET\r\nNOOP\r\nVRFY x\r\n")
+    wire.send(
+        b"RCPT TO:<x@example.com>\r\nDATA\r\nMAIL FROM:<bad>\r\nMAIL FROM:<a@shop.example> SIZE=99999999\r\n"
+        b"MAIL FROM:<a@shop.example> AUTH=<>\r\nSTARTTLS\r\nWHAT\r\nMAIL FROM:<a@shop.example> SIZE=10 BODY=8BITMIME\r\n"
+        b"RCPT TO:<no-at-sign>\r\nRCPT TO:<a b@example.com>\r\nDATA\r\nRSET\r\nNOOP\r\nVRFY x\r\n"
+    )
     assert b" ".join(wire.replies(14)) == b"503 503 501 552 555 502 500 250 501 501 554 250 250 252"
     assert one(wire, b"ok@example.com") == [b"250", b"250", b"354", b"250"]
     assert ask(office, "/api/counts")["received"] == 1
@@ -175,10 +178,17 @@ def test_counts_name_duplicates_by_message_id(office: postoffice.Office) -> None
         assert one(wire, b"d%s@example.com" % name, name=name)[-1] == b"250"
     counts = ask(office, "/api/counts")
     assert (counts["received"], counts["distinct_message_ids"], counts["mailboxes"], counts["duplicates"], counts["surplus"]) == (
-        4, 2, 2, ["<a@shop.example>"], 2)
+        4,
+        2,
+        2,
+        ["<a@shop.example>"],
+        2,
+    )
     record = ask(office, "/api/record?after=1&limit=2")
     assert [(r["id"], r["to"], r["from"]) for r in record["record"]] == [
-        (2, ["db@example.com"], "b+1@bounce.shop.example"), (3, ["da@example.com"], "b+1@bounce.shop.example")]
+        (2, ["db@example.com"], "b+1@bounce.shop.example"),
+        (3, ["da@example.com"], "b+1@bounce.shop.example"),
+    ]
     assert record["next"] == 3
 
 
@@ -462,9 +472,15 @@ def test_a_faulty_personality_file_names_every_fault(tmp_path: Path) -> None:
     file.write_text('seed = "x"\n[default]\nunknown = 0.9\nfull = 0.2\n[[provider]]\ndomains = ["UPPER.example"]\nslow_s = -1\nwhat = 1\n')
     with pytest.raises(BadInput) as e:
         personality.load(file)
-    assert {f.field for f in e.value.faults} == {"seed", "default", "provider[0].domains", "provider[0].slow_s", "provider[0].what",
-                                                 "provider[0].name"}
-    file.write_text('enabled = false\nseed = 7\n[default]\nunknown = 0.9\n')
+    assert {f.field for f in e.value.faults} == {
+        "seed",
+        "default",
+        "provider[0].domains",
+        "provider[0].slow_s",
+        "provider[0].what",
+        "provider[0].name",
+    }
+    file.write_text("enabled = false\nseed = 7\n[default]\nunknown = 0.9\n")
     off = personality.load(file)
     assert (off.seed, off.default.steps()) == (7, ())
 
@@ -516,8 +532,10 @@ def test_kill_9_loses_no_acknowledged_message(tmp_path: Path) -> None:
 def test_a_torn_tail_is_cut_off_and_the_index_is_made_again(tmp_path: Path) -> None:
     file = tmp_path / "spool"
     spool = Spool(file)
-    places = [spool.append(1_700_000_000_000_000 + n, f"s{n}@a.example", [f"r{n}@b.example", "all@b.example"], BODY % b"t%d" % n)
-              for n in range(5)]
+    places = [
+        spool.append(1_700_000_000_000_000 + n, f"s{n}@a.example", [f"r{n}@b.example", "all@b.example"], BODY % b"t%d" % n)
+        for n in range(5)
+    ]
     with pytest.raises(Refused):
         Spool(file)  # one writer at a time
     spool.close()
@@ -553,10 +571,12 @@ def test_a_torn_tail_is_cut_off_and_the_index_is_made_again(tmp_path: Path) -> N
 
 # --- HTTP ------------------------------------------------------------------------------------------------------------------------
 
-EVIL = (b"From: =?utf-8?q?J=C3=BCrgen_=3Cb=3E?= <j@shop.example>\r\nSubject: <script>alert(1)</script>\r\nMessage-ID: <e@shop.example>\r\n"
-        b"MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=B\r\n\r\n--B\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        b"Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=C3=BC=C3=9Fe <b>\r\n--B\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
-        b"<p style='color:red'>Hi</p><script>alert(2)</script><img src=http://tracker.example/x.gif>\r\n--B--\r\n")
+EVIL = (
+    b"From: =?utf-8?q?J=C3=BCrgen_=3Cb=3E?= <j@shop.example>\r\nSubject: <script>alert(1)</script>\r\nMessage-ID: <e@shop.example>\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=B\r\n\r\n--B\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=C3=BC=C3=9Fe <b>\r\n--B\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"
+    b"<p style='color:red'>Hi</p><script>alert(2)</script><img src=http://tracker.example/x.gif>\r\n--B--\r\n"
+)
 
 
 def test_pages_escape_what_stands_in_mails_and_forbid_scripts(office: postoffice.Office) -> None:
@@ -571,7 +591,7 @@ def test_pages_escape_what_stands_in_mails_and_forbid_scripts(office: postoffice
         assert "script-src" not in headers["Content-Security-Policy"]
     _, _, body = get(office, "/message/1")
     assert "Grüße &lt;b&gt;" in body.decode()
-    assert b'<iframe sandbox title' in body
+    assert b"<iframe sandbox title" in body
     status, headers, body = get(office, "/frame/1")
     assert status == 200
     assert headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")

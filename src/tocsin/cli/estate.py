@@ -20,7 +20,7 @@ import typer
 
 from tocsin.kernel import config
 from tocsin.kernel.errors import BadInput, Refused, TocsinError, Unavailable
-from tocsin.kernel.localpg import LocalPg, default_home
+from tocsin.kernel.localpg import LocalPg, default_home, write_private
 
 from . import output
 from .processes import site_command
@@ -108,6 +108,8 @@ def _run(home: Path, *, foreground: tuple[str, ...] | None, stay: bool) -> int:
         owner = os.environ.get("TOCSIN_DATABASE_URL") or stack.enter_context(LocalPg(home / "pg"))
         stack.callback(supervisor.stop)
         env = _Environment(os.environ.copy(), _migrated(owner))
+        write_private(home / "operator.dsn", env.dsns["operator"])  # for the commands people give while the estate runs
+        stack.callback((home / "operator.dsn").unlink, missing_ok=True)
         _start_all(supervisor, current, env)
         if foreground:
             supervisor.start(Child("trip", foreground, env.of("operator"), foreground=True, pass_output=True))

@@ -164,7 +164,7 @@ def _umask(mask: int) -> Iterator[None]:
         os.umask(old)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Replace `path` by a file that nobody else could read at any moment."""
     tmp = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
@@ -329,7 +329,7 @@ class LocalPg:
                 raise RuntimeError(f"postgres ended with {self.proc and self.proc.returncode}; {self._log_tail()}")
             time.sleep(0.5)
         dsn = f"postgresql://tocsin:{self.pw_file.read_text()}@127.0.0.1:{port}/postgres"
-        _write_private(self.dsn_file, dsn)
+        write_private(self.dsn_file, dsn)
         return dsn
 
     def _make_cluster(self, major: int) -> None:
@@ -342,7 +342,7 @@ class LocalPg:
             shutil.rmtree(old, ignore_errors=True)
         new = self.home / f"data.new.{secrets.token_hex(4)}"
         new.mkdir(mode=0o700)
-        _write_private(self.pw_file, secrets.token_urlsafe(24))
+        write_private(self.pw_file, secrets.token_urlsafe(24))
         if self._as_user:
             for path in (new, self.pw_file):
                 os.chown(path, self._as_user["user"], self._as_user["group"], follow_symlinks=False)

@@ -15,6 +15,10 @@ class Journal(Protocol):
         """Note that the next write may deliver recipient `n`."""
         ...
 
+    def void(self, n: int) -> None:
+        """Note that the final dot of recipient `n` was not sent after all."""
+        ...
+
     def done(self, n: int, kind: OutcomeKind, code: int, enhanced: str, at_us: int) -> None:
         """Note how recipient `n` ended."""
         ...
@@ -45,7 +49,8 @@ class Transport(Protocol):
         """Send each envelope and yield outcomes as they come, in no order.
 
         `renew` is called at least every 5 s, and before the next message when its last call lies over 10 s back; what it raises ends the
-        run at once. `stopped` is polled each turn (at most 1 s); once true, at most one further message per connection goes out.
+        run at once. `stopped` is polled each turn (at most 1 s, but thousands of times a second under load: answer from
+        memory, look into the database at most every half second); once true, at most one further message per connection goes out.
         Raises Unavailable when no connection can be had. Envelopes not attempted have no outcome.
         """
         ...

@@ -91,9 +91,11 @@ class Pace:
 class Outcome(NamedTuple):
     """What became of one recipient in this run.
 
-    `handed_over`: final 2yz reply to the content. `deferred`: 4yz for this recipient or message. `bounced`: 5yz, or an address no server can take.
+    `handed_over`: final 2yz reply to the content. `deferred`: 4yz for this recipient or message. `bounced`: 5yz, or an address no server
+    can take.
     `in_doubt`: the final dot was written and no reply came; nobody knows. Name it in the evidence log before the next run may repeat it.
-    `code` 0 means that no reply was received; `enhanced` is "" when the reply had none; `at_us`: microseconds since 1970, when the reply came.
+    `code` 0 means that no reply was received; `enhanced` is "" when the reply had none; `at_us`: microseconds since 1970, when the reply
+    came.
     """
 
     n: int
@@ -106,7 +108,8 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What the journals of this machine know of a block. `runs`: the attempts that left a journal here (none: all of it may be in doubt)."""
+    """What the journals of this machine know of a block. `runs`: the attempts that left a journal here (none: all of it may be in
+    doubt)."""
 
     done: Mapping[int, Outcome]
     in_doubt: frozenset[int]
@@ -124,7 +127,8 @@ class InboundKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BounceRecipient:
-    """One recipient in a report. `action`: failed, delayed, delivered, relayed, expanded or "". `hard`: trying this address again is useless."""
+    """One recipient in a report. `action`: failed, delayed, delivered, relayed, expanded or "". `hard`: trying this address again is
+    useless."""
 
     address: str
     action: str
@@ -159,7 +163,8 @@ class InboundInfo:
 class ParsedMessage:
     """An inbound mail, opened. Personal data is `Private`. `references`: Message-IDs of In-Reply-To and References, oldest first.
 
-    `envelope_to`: every address of ours it came for. `classified` says what kind it is. `attachments`: (file name, media type, bytes in size).
+    `envelope_to`: every address of ours it came for. `classified` says what kind it is. `attachments`: (file name, media type, bytes in
+    size).
     """
 
     id: int

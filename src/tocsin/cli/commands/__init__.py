@@ -1,0 +1,1 @@
+"""Commands by room, one file each."""

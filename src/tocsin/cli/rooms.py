@@ -1,0 +1,15 @@
+"""The rooms' commands: each reads its arguments, makes one call through a door, and says what came of it."""
+
+from __future__ import annotations
+
+import typer
+
+from .commands import approvals, credentials, duties, evidence, incidents, inventory, mail, notices, subjects, support, surge
+
+GROUPS = (approvals, subjects, inventory, incidents, duties, credentials, mail, notices, support, surge, evidence)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of every room."""
+    for group in GROUPS:
+        group.register(app)

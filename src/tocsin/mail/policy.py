@@ -1,0 +1,82 @@
+"""Pure decisions of the mail room: which addresses can be used, how bounce addresses are made, which reach suits which estate."""
+
+from __future__ import annotations
+
+import hmac
+import re
+
+import idna
+
+from .types import Reach
+
+ADDRESS_BYTES_MAX = 254  # Source: RFC 5321 s4.5.3.1.3 with the angle brackets taken off
+LOCAL_BYTES_MAX = 64  # Source: RFC 5321 s4.5.3.1.1
+MAC_CHARS = 13  # 52 bits, hexadecimal: a forger needs 2^51 mails on average for one hit
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
+_LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*|\"(?:[ !#-\[\]-~]|\\[ -~])*\"")
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+_SPACE_BEYOND_ASCII = re.compile(r"[\u0080-\u00a0\u2028\u2029\u3000\ufeff\ud800-\udfff\u200b-\u200f\u202a-\u202e]")
+_VERP = re.compile(r"b\+(\d{1,19})\.(\d{1,10})\.([0-9a-f]{13})", re.IGNORECASE)
+_SINGLE = re.compile(r"s\+(\d{1,19})\.([0-9a-f]{13})", re.IGNORECASE)
+
+
+def wire_address(address: str) -> str | None:
+    """Return the address as it may stand in a command and in To (domain in A-labels), or None if no server can take it.
+
+    Letters beyond ASCII before the @ stay: such an address needs SMTPUTF8. Source: RFC 5321 s4.1.2, RFC 6531 s3.3.
+    """
+    local, at, domain = address.rpartition("@")
+    if not at or _LOCAL.fullmatch(local) is None or _SPACE_BEYOND_ASCII.search(local):
+        return None
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True, std3_rules=True).decode()
+        except idna.IDNAError:  # a look-alike of a dot or slash among others: IDNA 2003, as in the standard library, lets those pass
+            return None
+    if _DOMAIN.fullmatch(domain) is None or len(local.encode()) > LOCAL_BYTES_MAX:
+        return None
+    result = f"{local}@{domain}"
+    return result if len(result.encode()) <= ADDRESS_BYTES_MAX else None
+
+
+def _mac(secret: bytes, what: str) -> str:
+    return hmac.digest(secret, what.encode(), "sha256").hex()[:MAC_CHARS]
+
+
+def verp_local(secret: bytes, block: int, n: int) -> str:
+    """Return the local part of the bounce address of a recipient of a block."""
+    return f"b+{block}.{n}.{_mac(secret, f'b/{block}/{n}')}"
+
+
+def single_local(secret: bytes, outbound: int) -> str:
+    """Return the local part of the bounce address of a single mail."""
+    return f"s+{outbound}.{_mac(secret, f's/{outbound}')}"
+
+
+def read_verp(secret: bytes, local: str) -> tuple[int, int] | None:
+    """Return (block, n) of a bounce address, or None when it is none or its MAC is wrong. Case does not matter: relays change it."""
+    found = _VERP.fullmatch(local)
+    if found is None:
+        return None
+    block, n = int(found[1]), int(found[2])
+    return (block, n) if hmac.compare_digest(found[3].lower(), _mac(secret, f"b/{block}/{n}")) else None
+
+
+def read_single(secret: bytes, local: str) -> int | None:
+    """Return the Outbound's id of a single mail's bounce address, or None when it is none or its MAC is wrong."""
+    found = _SINGLE.fullmatch(local)
+    if found is None:
+        return None
+    return int(found[1]) if hmac.compare_digest(found[2].lower(), _mac(secret, f"s/{int(found[1])}")) else None
+
+
+def wrong_reach(estate_kind: str, reach: Reach) -> str | None:
+    """Return why an estate of this kind must not use a transport of this reach; None if it may."""
+    if estate_kind == "live" and reach == "loopback":
+        return "a live estate does not send real warnings to the practice post office: set mail.relay_host to the company's relay"
+    if estate_kind != "live" and reach == "world":
+        return (f"a {estate_kind} estate does not send to a server that is no practice post office: it may reach real people; "
+                "set mail.relay_host and relay_port to the practice post office")
+    return None

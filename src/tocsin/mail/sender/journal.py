@@ -1,0 +1,214 @@
+"""The sender's journal: what is about to be sent, and what came back, on disk before the wire sees it.
+
+Format (a second implementation needs no more than this). Folder HOME/journal, one file per run of a block, written by one process and only
+ever appended to: `BLOCK-ATTEMPT-PID-RANDOM.jnl`, BLOCK and ATTEMPT decimal. A file is a sequence of records of 36 bytes, little-endian:
+
+    offset 0  u8   type: 1 begin, 2 intent, 3 done, 4 void
+    offset 1  u8   kind of a done: 1 handed_over, 2 deferred, 3 bounced; else 0
+    offset 2  u16  SMTP reply code, 0 if none
+    offset 4  u64  block
+    offset 12 u32  attempt
+    offset 16 u32  n, the recipient's place in the block
+    offset 20 u64  time, microseconds since 1970 (done only)
+    offset 28 u8   enhanced status: class, 0 if none
+    offset 29 u8   enhanced status: subject
+    offset 30 u16  enhanced status: detail
+    offset 32 u32  CRC-32 of bytes 0-31
+
+An intent is written before the write that holds the message's final dot; a done when the reply to it was read; a void when the connection
+ended before the final dot was handed to the system, so that the message cannot have been taken. The records of one turn of the engine go in
+one write(). A reader stops at the first record that is short or has a wrong CRC: it is the torn end of a write that was never acted on,
+because the sending comes after the write returned.
+
+In doubt = an intent without a later done or void in the same file, and without a done in any other file of the block.
+
+Safe against kill -9 as it stands: what write() took, the system keeps. Against power loss a second thread calls fdatasync every 100 ms
+or 1,000 records, and the sender waits when 4,000 records are not yet on disk: then at most that window may be repeated without its name.
+The reply's text is not in the journal: after a crash the outcome keeps code and status, and its text is empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tocsin.kernel.errors import Unavailable
+from tocsin.mail.types import Outcome, OutcomeKind, Recovery
+
+RECORD = struct.Struct("<BBHQIIQBBH")
+CRC = struct.Struct("<I")
+RECORD_BYTES = RECORD.size + CRC.size
+BEGIN, INTENT, DONE, VOID = 1, 2, 3, 4
+SYNC_S = 0.1
+SYNC_RECORDS = 1000
+UNSYNCED_RECORDS_MAX = 4000
+SYNC_WAIT_S_MAX = 60.0
+
+_NUMBER: dict[OutcomeKind, int] = {"handed_over": 1, "deferred": 2, "bounced": 3}
+_KIND: dict[int, OutcomeKind] = {v: k for k, v in _NUMBER.items()}
+_NAME = re.compile(r"(\d{1,20})-(\d{1,10})-\d+-[0-9a-f]+\.jnl")
+
+
+def folder(home: Path) -> Path:
+    """Return the folder of an estate's journals."""
+    return home / "journal"
+
+
+class RunJournal:
+    """The journal of one run of one block. Use as a context; the file stays until `forget`."""
+
+    def __init__(self, home: Path, *, block: int, attempt: int) -> None:
+        self._block, self._attempt = block, attempt
+        self._folder = folder(home)
+        self._pending: list[bytes] = []
+        self._written = 0  # records in the file
+        self._synced = 0  # of these, on disk
+        self._fault: OSError | None = None
+        self._wake, self._caught_up = threading.Event(), threading.Condition()
+        self._closing = False
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            name = f"{block}-{attempt}-{os.getpid()}-{secrets.token_hex(4)}.jnl"
+            self._fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        except OSError as e:
+            raise Unavailable("journal", f"cannot be opened in {self._folder}: {e.strerror}") from e
+        self._add(BEGIN, 0)
+        self._syncer = threading.Thread(target=self._keep_syncing, name=f"journal-{block}", daemon=True)
+        self._syncer.start()
+
+    def __enter__(self) -> RunJournal:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def intent(self, n: int) -> None:
+        """Note that the next write may deliver recipient `n`. In memory until `flush`."""
+        self._add(INTENT, n)
+
+    def void(self, n: int) -> None:
+        """Note that the final dot of recipient `n` never left this process."""
+        self._add(VOID, n)
+
+    def done(self, n: int, kind: OutcomeKind, code: int, enhanced: str, at_us: int) -> None:
+        """Note the final reply for recipient `n`. In memory until `flush`: lost there, the recipient is in doubt, never lost."""
+        self._add(DONE, n, _NUMBER[kind], code, at_us, enhanced)
+
+    def _add(self, type_: int, n: int, kind: int = 0, code: int = 0, at_us: int = 0, enhanced: str = "") -> None:
+        a, b, c = (int(part) for part in enhanced.split(".")) if enhanced else (0, 0, 0)
+        body = RECORD.pack(type_, kind, code, self._block, self._attempt, n, at_us, a, min(b, 255), min(c, 65_535))
+        self._pending.append(body + CRC.pack(zlib.crc32(body)))
+
+    def flush(self) -> None:
+        """Hand all notes to the system in one write. Raises Unavailable if it does not take them (disk full): then send nothing more."""
+        if not self._pending:
+            return
+        if self._fault:
+            raise Unavailable("journal", f"fdatasync failed: {self._fault.strerror}")
+        data = b"".join(self._pending)
+        try:
+            taken = os.write(self._fd, data)
+            if taken != len(data):  # a regular file takes less only when the disk is full or a limit is reached
+                os.ftruncate(self._fd, self._written * RECORD_BYTES)
+                raise Unavailable("journal", f"the disk took {taken} of {len(data)} bytes; free some space under {self._folder}")
+        except OSError as e:
+            raise Unavailable("journal", f"cannot be written: {e.strerror}; check the disk under {self._folder}") from e
+        self._written += len(self._pending)
+        self._pending.clear()
+        behind = self._written - self._synced
+        if behind >= SYNC_RECORDS:
+            self._wake.set()
+        if behind >= UNSYNCED_RECORDS_MAX:
+            with self._caught_up:
+                if not self._caught_up.wait_for(lambda: self._fault is not None or self._written - self._synced < UNSYNCED_RECORDS_MAX,
+                                                SYNC_WAIT_S_MAX):
+                    raise Unavailable("journal", f"the disk did not take the journal within {SYNC_WAIT_S_MAX:.0f} s")
+
+    def _keep_syncing(self) -> None:
+        with contextlib.suppress(OSError):
+            directory = os.open(self._folder, os.O_RDONLY)  # the file's name must survive a power cut too
+            os.fsync(directory)
+            os.close(directory)
+        while True:
+            self._wake.wait(SYNC_S)
+            self._wake.clear()
+            closing, written = self._closing, self._written
+            if written > self._synced:
+                try:
+                    _datasync(self._fd)
+                except OSError as e:
+                    self._fault = e
+                with self._caught_up:
+                    self._synced = written
+                    self._caught_up.notify_all()
+            if closing or self._fault:
+                return
+
+    def close(self) -> None:
+        """Write and sync what is left. A failure here costs nothing but a wider doubt."""
+        if self._closing:
+            return
+        with contextlib.suppress(Unavailable):
+            self.flush()
+        self._closing = True
+        self._wake.set()
+        self._syncer.join()
+        os.close(self._fd)
+
+
+_datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+def read(path: Path) -> Iterator[tuple[int, int, int, Outcome | None]]:
+    """Yield (type, attempt, n, outcome of a done) of each whole record of a file, up to its torn end."""
+    data = path.read_bytes()
+    for at in range(0, len(data) - RECORD_BYTES + 1, RECORD_BYTES):
+        body = data[at:at + RECORD.size]
+        if CRC.unpack_from(data, at + RECORD.size)[0] != zlib.crc32(body):
+            return
+        type_, kind, code, _, attempt, n, at_us, a, b, c = RECORD.unpack(body)
+        outcome = Outcome(n, _KIND[kind], code, f"{a}.{b}.{c}" if a else "", "", at_us) if type_ == DONE else None
+        yield type_, attempt, n, outcome
+
+
+def _files(home: Path, block: int) -> list[Path]:
+    try:
+        paths = sorted(folder(home).glob(f"{block}-*.jnl"))
+    except FileNotFoundError:
+        return []
+    return [path for path in paths if (found := _NAME.fullmatch(path.name)) and int(found.group(1)) == block]
+
+
+def recover(home: Path, block: int) -> Recovery:
+    """Return what the journals under `home` know of a block: outcomes of all its runs, who is in doubt, which attempts ran here."""
+    done: dict[int, Outcome] = {}
+    doubt: set[int] = set()
+    runs: set[int] = set()
+    for path in _files(home, block):
+        open_here: set[int] = set()
+        for type_, attempt, n, outcome in read(path):
+            if type_ == BEGIN:
+                runs.add(attempt)
+            elif type_ == INTENT:
+                open_here.add(n)
+            else:
+                open_here.discard(n)
+                if outcome is not None and (n not in done or outcome.at_us > done[n].at_us or outcome.kind == "handed_over"):
+                    done[n] = outcome
+        doubt |= open_here
+    return Recovery(done=done, in_doubt=frozenset(doubt - done.keys()), runs=frozenset(runs))
+
+
+def forget(home: Path, block: int) -> int:
+    """Remove the journals of a block whose outcomes are committed elsewhere; return how many files."""
+    files = _files(home, block)
+    for path in files:
+        path.unlink(missing_ok=True)
+    return len(files)

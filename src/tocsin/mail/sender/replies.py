@@ -1,0 +1,79 @@
+"""SMTP replies out of a byte stream (RFC 5321 s4.2): multi-line, split anywhere, LF tolerated, everything limited."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+LINE_BYTES_MAX = 4096  # RFC 5321 s4.5.3.1.5 asks for 512; real servers exceed it
+LINES_MAX = 200
+SEEN_MAX = 16
+TEXT_CHARS_MAX = 600  # what is kept of a reply's text
+
+_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+
+
+class Reply(NamedTuple):
+    """One reply: `code` 200-599, `text` its lines joined by a blank, `lines` one by one without code and mark."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """Return the text on one line, shortened to TEXT_CHARS_MAX characters, without control characters."""
+        joined = self.lines[0] if len(self.lines) == 1 else " ".join(self.lines)
+        joined = joined[:TEXT_CHARS_MAX]
+        if joined.isprintable():
+            return joined
+        return "".join(c if c.isprintable() else " " for c in joined)
+
+    @property
+    def enhanced(self) -> str:
+        """Return the enhanced status code at the head of the text ("5.1.1"), or "". Source: RFC 2034 s4, RFC 3463."""
+        found = _ENHANCED.match(self.lines[0].lstrip()) if self.lines else None
+        return found.group(0) if found and found.group(1) == str(self.code // 100) else ""
+
+
+class ProtocolError(Exception):
+    """The peer does not speak SMTP, or beyond our limits: the connection is of no more use."""
+
+
+class ReplyParser:
+    """Collects bytes and gives whole replies. Raises ProtocolError on what no reply can be; the parser is dead then."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._seen: dict[bytes, Reply] = {}  # a server says "250 ok" thousands of times
+        self._lines: list[str] = []
+
+    def feed(self, data: bytes) -> list[Reply]:
+        """Return the replies completed by `data`, in order."""
+        if self._rest:
+            data = self._rest + data
+        lines = data.split(b"\n")
+        self._rest = lines.pop()
+        if len(self._rest) > LINE_BYTES_MAX:
+            raise ProtocolError(f"a reply line of more than {LINE_BYTES_MAX} bytes")
+        replies: list[Reply] = []
+        for line in lines:
+            known = self._seen.get(line)
+            if known is not None and not self._lines:
+                replies.append(known)
+                continue
+            code, mark = line[:3], line[3:4]
+            if mark == b"\r":
+                mark = b""
+            if not code.isdigit() or mark not in (b" ", b"-", b"") or not b"200" <= code <= b"599" or len(line) > LINE_BYTES_MAX:
+                raise ProtocolError(f"no reply line: {line[:40]!r}")
+            self._lines.append(line[4:].rstrip(b"\r").decode("utf-8", "replace"))
+            if mark == b"-":
+                if len(self._lines) >= LINES_MAX:
+                    raise ProtocolError(f"a reply of more than {LINES_MAX} lines")
+                continue
+            reply = Reply(int(code), tuple(self._lines))
+            if len(self._lines) == 1 and len(self._seen) < SEEN_MAX:
+                self._seen[line] = reply
+            replies.append(reply)
+            self._lines = []
+        return replies
