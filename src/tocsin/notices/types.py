@@ -96,7 +96,7 @@ class Retry:
     """
 
     first_s: float = 300.0
-    tries_max: int = 10
+    tries_max: int = 13
 
 
 @dataclass(frozen=True, slots=True)
