@@ -200,7 +200,9 @@ class Receipt(models.Model):
 
 
 class Bounce(models.Model):
-    """A report of failure that came back to a bounce address of ours, by the id of the inbound mail. `applied_at`: when its block was told."""
+    """A report of failure that came back to a bounce address of ours, by the id of the inbound mail. `applied_at`: when its block was
+    told.
+    """
 
     inbound = models.BigIntegerField(primary_key=True)
     batch = models.BigIntegerField()

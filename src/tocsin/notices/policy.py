@@ -1,12 +1,12 @@
 """Decisions of the notices room: what is signed, how blocks are counted, who is tried again when. Pure.
 
 Formats:
-    block hash      SHA-256 over the subjects' ids of the block in order, each as 8 bytes big-endian (PostgreSQL's int8send)
-    manifest        the JSON that two people sign (`manifest`); its `blocks_sha256` is SHA-256 over one line per block, in the order of their ids:
-                    "ID VARIANT-KEY PROVIDER N HASH\\n", hash in hexadecimal
-    tried           one bit per place of a block, place n in byte n // 8, least significant bit first; set once the place has an outcome
-    receipt         zlib of one line per outcome: "N\\tAT_US\\tKIND\\tCODE\\tENHANCED\\tTEXT\\n" in UTF-8; TEXT without tab, CR, LF and addresses;
-                    its SHA-256 is over the lines before compression
+    block hash   SHA-256 over the ids of the block's subjects in order, each as 8 bytes big-endian (PostgreSQL's int8send)
+    manifest     the JSON that two people sign (`manifest`); its `blocks_sha256` is SHA-256 over one line per block, in the order of
+                 their ids: "ID VARIANT-KEY PROVIDER N HASH\\n", hash in hexadecimal
+    tried        one bit per place of a block, place n in byte n // 8, least significant bit first; set once the place has an outcome
+    receipt      zlib of one line per outcome: "N\\tAT_US\\tKIND\\tCODE\\tENHANCED\\tTEXT\\n" in UTF-8, TEXT without tab, CR, LF and
+                 addresses; its SHA-256 is over the lines before compression
 """
 
 from __future__ import annotations
@@ -136,7 +136,15 @@ def blocks_sha256(lines: Iterable[BlockLine]) -> str:
 
 
 def manifest(
-    *, mailing: int, notice: int, incident: int, exposure: int, variants: Mapping[str, str], lines: Sequence[BlockLine], merged: int, dkim: str
+    *,
+    mailing: int,
+    notice: int,
+    incident: int,
+    exposure: int,
+    variants: Mapping[str, str],
+    lines: Sequence[BlockLine],
+    merged: int,
+    dkim: str,
 ) -> dict[str, Any]:
     """Return exactly what a start means: texts, recipients, counts, exposure, and the name of the signing key. JSON without floats."""
     by_lane: dict[str, int] = {}
@@ -170,8 +178,8 @@ _ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 def vetted(value: str, *, instead: str) -> str:
     """Return a slot's value as it may stand in a notice, `instead` where it is nothing that a name or a number could be.
 
-    No control or direction characters, no leading dot, nothing that reads as a link or markup: a customer chose this value, and a notice must
-    not carry a stranger's link to that customer under our signature.
+    No control or direction characters, no leading dot, nothing that reads as a link or markup: a customer chose this value, and a notice
+    must not carry a stranger's link to that customer under our signature.
     """
     clean = " ".join(_UNFIT.sub(" ", value).split()).lstrip(".")
     return clean if clean and len(clean) <= SLOT_CHARS_MAX and not _LINKISH.search(clean) else instead
@@ -208,6 +216,14 @@ def lost(*, recipients: int, waiting: int, handed_over: int, deferred: int, boun
     return recipients - waiting - handed_over - deferred - bounced - letters
 
 
+def text_sha256(html: str, text: str) -> bytes:
+    """Return the hash of a published notice: both forms, each after its length in bytes as 8 bytes big-endian."""
+    digest = hashlib.sha256()
+    for part in (html.encode(), text.encode()):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
+
+
 # --- pace ---------------------------------------------------------------------------------------------------------------------------
 
 
@@ -218,10 +234,12 @@ def connections_for_block(*, lane_cap: int, lane_held: int, mailing_cap: int, ma
     return max(0, min(free, fair))
 
 
-def jobs_for_lane(*, lane_cap: int, blocks: int) -> int:
-    """Return how many jobs of a lane can find work at once. Each job, when its block is done, enqueues its successor."""
-    per_block = max(1, min((lane_cap + 1) // 2, CONNECTIONS_PER_BLOCK_MAX))
-    return max(0, min(blocks, -(-lane_cap // per_block)))
+def kind_of(kind: str, enhanced: str) -> str:
+    """Return what an outcome means for the person: a refusal for security or policy (5.7.x) speaks of us, not of the address: try again.
+
+    Source: RFC 3463 s3.8. Wrongly giving a person up costs a letter or a person not told; trying again costs hours.
+    """
+    return "deferred" if kind == "bounced" and enhanced.startswith("5.7.") else kind
 
 
 def next_try(*, tries: int, at: datetime, retry: Retry, spread: int) -> datetime | None:

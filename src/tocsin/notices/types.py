@@ -96,7 +96,7 @@ class Retry:
     """
 
     first_s: float = 300.0
-    tries_max: int = 10
+    tries_max: int = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ class LaneStatus:
 class MailingStatus:
     """A mailing in numbers. recipients = waiting + handed_over + deferred + bounced + letters + lost, and lost is 0.
 
-    `in_doubt`: recipients who may have received the notice twice, each named in the evidence. `merged`: accounts told through another account's
-    mailbox. `rate_per_s`: handed over per second, of the last minute while sending, of the whole mailing afterwards.
+    `in_doubt`: recipients who may have received the notice twice, each named in the evidence. `merged`: accounts told through another
+    account's mailbox. `rate_per_s`: handed over per second, of the last minute while sending, of the whole mailing afterwards.
     """
 
     mailing: int

@@ -1,9 +1,9 @@
 """Reads a notice from its folder: `notice.toml` beside the texts it names. Every fault at once.
 
-    [[variant]]        key, subject, text (file), html (file), locale, jurisdictions, allow_links
-    [variant.blocks]   "heading" = ["block", …]
-    [site]             text (file), html (file)        optional: the notice for the company's own site
-    [facts]            key = "value"                   fills {{fact:key}}
+[[variant]]        key, subject, text (file), html (file), locale, jurisdictions, allow_links
+[variant.blocks]   "heading" = ["block", …]
+[site]             text (file), html (file)        optional: the notice for the company's own site
+[facts]            key = "value"                   fills {{fact:key}}
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tocsin.kernel.errors import BadInput, Fault
-
-from ..policy import VARIANTS_MAX
-from ..types import NoticeTexts, SiteTexts, VariantTexts
+from tocsin.notices.policy import VARIANTS_MAX
+from tocsin.notices.types import NoticeTexts, SiteTexts, VariantTexts
 
 FILE_BYTES_MAX = 200_000
 NAME = "notice.toml"

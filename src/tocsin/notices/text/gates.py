@@ -11,8 +11,9 @@ import re
 from collections.abc import Collection, Iterable
 from html.parser import HTMLParser
 
-from ..policy import ALWAYS, BLOCKS
-from ..types import Finding, VariantTexts
+from tocsin.notices.policy import ALWAYS, BLOCKS
+from tocsin.notices.types import Finding, VariantTexts
+
 from .readability import measure
 
 GRADE_MAX = 8.0
@@ -113,13 +114,17 @@ def _finding(variant: VariantTexts, gate: str, message: str, remedy: str, *, har
 
 def _safe(v: VariantTexts, reader: _Reader, hosts: Collection[str]) -> Iterable[Finding]:
     if not v.subject.strip() or len(v.subject) > SUBJECT_CHARS_MAX or _BRACES.search(v.subject) or "\n" in v.subject:
-        yield _finding(v, "subject", f"the subject line is {v.subject[:40]!r}", f"one line of 1 to {SUBJECT_CHARS_MAX} characters, no slots")
+        yield _finding(
+            v, "subject", f"the subject line is {v.subject[:40]!r}", f"one line of 1 to {SUBJECT_CHARS_MAX} characters, no slots"
+        )
     for part, text in (("subject", v.subject), ("text", v.text), ("html", v.html)):
         link = _URL.search(text)
         if link and not v.allow_links:
             yield _finding(v, "link", f"the {part} holds {link.group(0)!r}", "name the address to type; or ask for links in notice.toml")
     for what in dict.fromkeys(reader.wrong):
-        yield _finding(v, "html", f"the HTML holds {what[:80]}", "only plain headings, paragraphs and lists: no picture, script, form, table")
+        yield _finding(
+            v, "html", f"the HTML holds {what[:80]}", "only plain headings, paragraphs and lists: no picture, script, form, table"
+        )
     named = "\n".join((v.subject, v.text, v.html, *reader.targets))
     for host in sorted({h.lower() for h in (*_HOST.findall(named), *_MAILBOX.findall(named))}):
         if not any(host == own or host.endswith(f".{own}") for own in hosts):
@@ -130,7 +135,9 @@ def _slots(v: VariantTexts, known: Collection[str], required: Collection[str]) -
     for part, text in (("text", v.text), ("html", v.html)):
         used = set(SLOT.findall(text))
         for name in sorted(used - set(known)):
-            yield _finding(v, "slot", f"the {part} has a slot {name!r} that nothing fills", f"one of {', '.join(sorted(known))}, or a known fact")
+            yield _finding(
+                v, "slot", f"the {part} has a slot {name!r} that nothing fills", f"one of {', '.join(sorted(known))}, or a known fact"
+            )
         for name in sorted(set(required) - used):
             yield _finding(v, "slot", f"the {part} lacks the slot {name!r}", f"write {{{{{name}}}}} where the reader will look for it")
         if _BRACES.search(SLOT.sub("", text)):

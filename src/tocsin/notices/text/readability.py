@@ -36,6 +36,7 @@ _MORE = (
     re.compile(r"[^aeiou]sms?$"),
 )
 
+
 class Readability(NamedTuple):
     """Grade in US school years, ease from 0 (hard) to 100, and what they were counted from."""
 
@@ -69,7 +70,10 @@ def measure(text: str) -> Readability:
         return Readability(0.0, 100.0, 0, 0)
     per_sentence, per_word = words / sentences, total / words
     return Readability(
-        round(0.39 * per_sentence + 11.8 * per_word - 15.59, 1), round(206.835 - 1.015 * per_sentence - 84.6 * per_word, 1), words, sentences
+        round(0.39 * per_sentence + 11.8 * per_word - 15.59, 1),
+        round(206.835 - 1.015 * per_sentence - 84.6 * per_word, 1),
+        words,
+        sentences,
     )
 
 
