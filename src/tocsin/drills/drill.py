@@ -205,8 +205,8 @@ class Drill:
         status = desk.status()
         ensure(status.received == status.answered + status.open, f"the desk does not close: {status}")
         asked = {email for _, email, kind, _ in written if kind != "auto"}
-        self.wait("every answer to be delivered", lambda: answers_received(self, written).answered >= len(asked), limit_s=120)
-        seen = answers_received(self, written)
+        self.wait("every answer to be delivered", lambda: answers_received(self.office, self.answers, written).answered >= len(asked), limit_s=120)
+        seen = answers_received(self.office, self.answers, written)
         return {
             "received": status.received,
             "urgent": sum(urgent for _, _, _, urgent in written),
