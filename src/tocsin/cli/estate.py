@@ -58,6 +58,7 @@ def demo(
             raise BadInput.of("--resume", str(home), "a home in which a demo was begun")
         if not (home / "tocsin.toml").exists():
             _write_config(home, kind="demo", ports=_ports(port))
+            scenarios.place_personalities(checked, home)
         trip = (*PYTHON, "tocsin.cli", "trip", "--scenario", str(checked.path), "--customers", str(customers), "--seed", str(seed))
         flags = [*(["--json"] if output.as_json else []), *(["--resume"] if resume else []), *([] if exit else ["--stay"])]
         raise typer.Exit(_run(home, foreground=(*trip, *flags), stay=not exit))

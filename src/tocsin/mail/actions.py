@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from tocsin.kernel import clock, config, wiring
-from tocsin.kernel.errors import BadInput, Refused
-from tocsin.kernel.sealing import key
+from django.db import connection, transaction
+
+from tocsin.kernel import clock, config, jobs, sql, wiring
+from tocsin.kernel.errors import BadInput, Busy, Fault, NotFound, Refused, Unavailable
+from tocsin.kernel.private import Private
+from tocsin.kernel.sealing import deposit, key, lookup_digest, open_sealed, seal
 
 from . import dkim, policy, template
+from .models import Outbound, Suppression
+from .parse import kind, mime
 from .port import Transport
 from .sender import journal
-from .types import BlockToSend, Envelope, Outcome, Pace, Recipient, Recovery, Template
+from .types import BlockToSend, Delivery, Envelope, Outcome, Pace, Recipient, Recovery, Template
 
 BLOCK_RECIPIENTS_MAX = 10_000
+SINGLE_PRIORITY = 10  # above mailings: somebody waits for it
+SINGLE_TRIES_MAX = 18  # below the queue's own limit, so that the row ends before the job does; about an hour and a half
+SINGLE_BUSY_S = 30
+SINGLE_BLOCKS_FROM = 1 << 62  # single mails use the journal under block numbers that no ledger reaches
+REFERENCES_CHARS_MAX = 800
+TAKE_IN_MAX = 200
+TAKE_IN_LOCK = 0x746F634D  # advisory: ids of inbound mail rise in the order of commits
+SINGLE_PACE = Pace(connections=1, messages_per_connection=1, rate_per_s=1000.0)
 SIGN_AHEAD = 32  # messages made at once: a signature drives the interpreter out of the caches, see `dkim.Signer.contents`
 
 
@@ -119,7 +136,9 @@ def _envelopes(recipients: list[Recipient], block: BlockToSend, unusable: list[O
                 usable[recipient.template].append((recipient, address.encode()))
         for signer, lot in zip(signers, usable, strict=True):
             for (recipient, to), content in zip(lot, signer.contents(lot), strict=True):
-                yield Envelope(recipient.n, f"{policy.verp_local(secret, block.id, recipient.n)}@{domain}", to.decode(), content)
+                local = policy.verp_local(secret, block.id, recipient.n) if block.id < SINGLE_BLOCKS_FROM \
+                    else policy.single_local(secret, block.id - SINGLE_BLOCKS_FROM)
+                yield Envelope(recipient.n, f"{local}@{domain}", to.decode(), content)
 
 
 def _check(block: BlockToSend) -> None:
@@ -135,3 +154,136 @@ def _check(block: BlockToSend) -> None:
         if any(len(v) > template.SLOT_CHARS_MAX for v in r.slots.values()):
             raise BadInput.of("block.recipients", f"n = {r.n}, a slot value that is too long",
                               f"at most {template.SLOT_CHARS_MAX} characters")
+
+
+def queue_single(*, purpose: str, to: Private[str], subject: str, text: str, html: str | None, reply_to: str | None, in_reply_to: str | None,
+                 references: Sequence[str], at: datetime, dedupe_key: str) -> int:
+    """Queue one mail to one person, with its job, in the caller's transaction; return its Outbound's id.
+
+    The same `dedupe_key` gives the same id and no second mail. `purpose`: what the queue's operator may read ("reset", "answer"). Everything
+    else is sealed. `text` and `html` are taken as they are: braces are no slots. Raises BadInput with all faults, the address not shown.
+    """
+    faults = []
+    if not re.fullmatch(r"[a-z][a-z_]{0,30}", purpose):
+        faults.append(Fault("purpose", repr(purpose), "a lower-case word"))
+    if policy.wire_address(to.reveal()) is None:
+        faults.append(Fault("to", "***", "an e-mail address that a mail server can take"))
+    threading = [*([in_reply_to] if in_reply_to else []), *references]
+    if any(not policy.MESSAGE_ID.fullmatch(m) for m in threading):
+        faults.append(Fault("in_reply_to, references", "***", "Message-IDs with their angle brackets"))
+    if reply_to is not None and policy.wire_address(reply_to) is None:
+        faults.append(Fault("reply_to", "***", "an e-mail address"))
+    if faults:
+        raise BadInput(faults)
+    single = {"to": to.reveal(), "subject": subject, "text": text, "html": html, "reply_to": reply_to, "in_reply_to": in_reply_to,
+              "references": list(references)[-policy.REFERENCES_MAX:]}
+    _single_template(single)  # raises BadInput here, not in the worker
+    digest = lookup_digest(dedupe_key, purpose="mail-outbound")
+    with transaction.atomic():
+        row, new = Outbound.objects.get_or_create(dedupe=digest, defaults={
+            "purpose": purpose, "sealed": seal(json.dumps(single), context="mail-outbound"), "queued_at": at})
+        if new:
+            jobs.enqueue("mail.tasks.send_single", priority=SINGLE_PRIORITY, outbound=row.pk)
+    return int(row.pk)
+
+
+def _single_template(single: dict[str, str | list[str] | None]) -> Template:
+    """Return the compiled template of a single mail. Braces in its texts are text: slots are none here, so they are broken up first."""
+    mail = config.current().mail
+    headers = {"Auto-Submitted": "auto-generated"}
+    if single["in_reply_to"]:
+        references = list(single["references"] or [single["in_reply_to"]])
+        while len(" ".join(map(str, references))) > REFERENCES_CHARS_MAX:
+            references.pop(0)
+        headers = {"In-Reply-To": str(single["in_reply_to"]), "References": " ".join(map(str, references))}
+    text, markup = (None if v is None else re.sub(r"([{}])(?=\1)", "\\1\u2060", str(v)) for v in (single["text"], single["html"]))
+    return template.compile_notice(from_name=mail.from_name, from_address=mail.from_address, reply_to=str(single["reply_to"] or mail.help_address),
+                                   subject=str(single["subject"]), text=text or "", html_text=markup, headers=headers)
+
+
+def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
+    """Send a queued mail and record how it ended. Safe to repeat: an ended one is left alone.
+
+    Raises Unavailable when it should be tried again (4yz, relay away), Busy when another worker has it, Refused for a wrong reach. A crash
+    between the final dot and the commit is found in the journal: a reply that was read is recorded without sending again; a reply that
+    was not is a repeat with the same Message-ID, counted in the row.
+    """
+    row = jobs.claim(Outbound.objects.filter(pk=outbound))
+    if row is None:
+        state = Outbound.objects.filter(pk=outbound).values_list("state", flat=True).first()
+        if state is None:
+            raise NotFound(f"no mail {outbound}")
+        if state == "open":
+            raise Busy(f"mail {outbound} is with another worker", retry_after_s=SINGLE_BUSY_S)
+        return
+    single = json.loads(open_sealed(row.sealed, context="mail-outbound").reveal())
+    number = SINGLE_BLOCKS_FROM + outbound
+    mail = config.current().mail
+    doubt = recover(number).in_doubt
+    # Durable before the wire: the Message-ID by which an answer will find this row, and that a repeat may be on its way.
+    jobs.fenced(row, message_id=dkim.message_id(key("message_id").reveal(), f"single/{outbound}", mail.dkim_domain),
+                repeats=row.repeats + bool(doubt))
+    block = BlockToSend(number, row.attempt, [_single_template(single)], [Recipient(0, single["to"], {}, f"single/{outbound}")], row.queued_at,
+                        named_in_doubt=doubt)
+    outcomes = list(send_block(block, transport=transport, pace=SINGLE_PACE, renew=lambda: jobs.renew(row), stopped=lambda: False))
+    if not outcomes:
+        raise Unavailable("mail transport", f"mail {outbound} was not tried")
+    outcome = outcomes[0]
+    ended = {"handed_over": "sent", "bounced": "bounced"}.get(outcome.kind)
+    if ended is None and row.attempt >= SINGLE_TRIES_MAX:
+        ended = "bounced"
+    reason = "" if ended == "sent" else kind.reply_reason(outcome.code, outcome.enhanced, outcome.text)[0]
+    with transaction.atomic():
+        jobs.fenced(row, code=outcome.code, enhanced=outcome.enhanced, reason=reason, state=ended or "open", ended_at=at if ended else None,
+                    lease_until=at)
+    if outcome.kind != "in_doubt":
+        close_block(number)  # a deferred one starts afresh; one in doubt must stay in the journal until it is named above
+    if ended is None:
+        raise Unavailable("mail transport", f"mail {outbound}: {outcome.kind} {outcome.code} {outcome.enhanced}")
+
+
+def take_in(raw: bytes, *, envelope_from: str, envelope_to: Sequence[str], at: datetime) -> int:
+    """Put one mail in, committed when this returns; return its Inbound's id, that of the first copy if it came before."""
+    return take_in_many([Delivery(raw, envelope_from, tuple(envelope_to), at)])[0]
+
+
+def take_in_many(deliveries: Sequence[Delivery]) -> list[int]:
+    """Put mails in, in one transaction; return their ids in order. Needs only the keys deposit_public and verp.
+
+    A copy is one with the same Message-ID, From and body as one that is in already, sent to the same bounce address: what a server sends
+    again when our reply was lost. Nothing is ever refused for its content.
+    """
+    if not 0 < len(deliveries) <= TAKE_IN_MAX:
+        raise BadInput.of("deliveries", len(deliveries), f"1 to {TAKE_IN_MAX}")
+    rows = [_inbound(d) for d in deliveries]
+    unique = list({row["digest"]: row for row in rows}.values())
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [TAKE_IN_LOCK])
+            cursor.execute(sql.text("mail", "take_in"), {name: [row[name] for row in unique] for name in unique[0]})
+            ids = {bytes(digest): int(i) for i, digest in cursor.fetchall()}
+            missing = [row["digest"] for row in unique if row["digest"] not in ids]
+            if missing:
+                cursor.execute("SELECT id, digest FROM mail_inbound WHERE digest = ANY(%s::bytea[])", [missing])
+                ids |= {bytes(digest): int(i) for i, digest in cursor.fetchall()}
+    return [ids[row["digest"]] for row in rows]
+
+
+def _inbound(delivery: Delivery) -> dict[str, object]:
+    root = mime.parse(delivery.raw)
+    secret = key("verp").reveal()
+    locals_ = [a.rpartition("@")[0] for a in delivery.envelope_to]
+    verp_of = next((v for v in (policy.read_verp(secret, x) for x in locals_) if v), None)
+    single = next((v for v in (policy.read_single(secret, x) for x in locals_) if v is not None), None)
+    same = json.dumps([root.get("message-id"), root.get("from"), verp_of, single]).encode()
+    envelope = json.dumps({"from": delivery.envelope_from, "to": delivery.envelope_to}).encode()
+    blob = deposit(len(envelope).to_bytes(4, "big") + envelope + delivery.raw, context="mail-inbound")
+    return {"received_at": delivery.at, "kind": kind.classify(root).kind.value, "digest": hmac.digest(secret, b"inbound/1\x00" + same + root.body, "sha256"),
+            "deposit": blob, "size_bytes": len(delivery.raw), "verp_block": verp_of[0] if verp_of else None,
+            "verp_n": verp_of[1] if verp_of else None, "single": single}
+
+
+def suppress(address: Private[str], *, reason: str, at: datetime) -> None:
+    """Record that an address wants no marketing. Notices are not affected."""
+    Suppression.objects.get_or_create(digest=lookup_digest(address.reveal().strip().lower(), purpose="mail-suppression"),
+                                      defaults={"reason": reason, "at": at})

@@ -11,6 +11,8 @@ from .types import Reach
 
 ADDRESS_BYTES_MAX = 254  # Source: RFC 5321 s4.5.3.1.3 with the angle brackets taken off
 LOCAL_BYTES_MAX = 64  # Source: RFC 5321 s4.5.3.1.1
+REFERENCES_MAX = 20  # of a thread, the latest
+MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")  # anything printable between angle brackets: real ones keep no grammar
 MAC_CHARS = 13  # 52 bits, hexadecimal: a forger needs 2^51 mails on average for one hit
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"

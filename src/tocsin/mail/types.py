@@ -200,3 +200,13 @@ class OutboundInfo:
     code: int
     enhanced: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A mail handed to us: its envelope, its bytes, when it came."""
+
+    raw: bytes
+    envelope_from: str
+    envelope_to: tuple[str, ...]
+    at: datetime

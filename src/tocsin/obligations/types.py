@@ -78,8 +78,9 @@ class DutyInfo:
     """One duty. `due_date` is the local day in `zone`; `due_at` its end, or the exact hour, in UTC; both None where the law has no date.
 
     `ours` is our own target where the law gives only a standard: ours, not the law's. `earliest` is the day if every unset act
-    happened now. `relation` reads `same_time as individuals_notified`. `counsel`: confirm the date with counsel, the law's core facts
-    have no primary or official source. `count` people match, `unknown` more may live there. `notice` is what the law wants of a letter.
+    happened now. `relation` is before, same_time or not_later_than `relation_event`. `counsel`: confirm the date with counsel, the
+    law's core facts have no primary or official source. `count` people match, `unknown` more may live there. `notice` is what the law
+    wants of a letter.
     """
 
     law: str
@@ -96,6 +97,7 @@ class DutyInfo:
     zone: str
     basis: str
     relation: str | None
+    relation_event: str | None
     standard: str | None
     source: str
     source_url: str | None
@@ -136,6 +138,7 @@ class DutyInfo:
             "zone": self.zone,
             "basis": self.basis,
             "relation": self.relation,
+            "relation_event": self.relation_event,
             "standard": self.standard,
             "source": self.source,
             "source_url": self.source_url,
@@ -153,6 +156,18 @@ class DutyInfo:
             "content": list(self.content),
             "notice": dict(self.notice),
         }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> DutyInfo:
+        """Return the duty of an `as_json` document."""
+        values: dict[str, Any] = {key: stored[key] for key in cls.__dataclass_fields__ if key in stored}
+        for key in ("matched", "fallbacks", "marks", "questions", "waits_for", "content"):
+            values[key] = tuple(stored[key])
+        for key in ("due_date", "earliest", "ours"):
+            values[key] = date.fromisoformat(stored[key]) if stored[key] else None
+        for key in ("due_at", "ours_at"):
+            values[key] = datetime.fromisoformat(stored[key]) if stored[key] else None
+        return cls(**values, counsel=stored["confirm_with_counsel"], unknown=stored["unknown_residence"])
 
 
 @dataclass(frozen=True, slots=True)

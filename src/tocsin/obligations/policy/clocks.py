@@ -135,6 +135,7 @@ class Due:
     at: datetime | None = None
     basis: str = ""
     relation: str | None = None
+    relation_event: str | None = None
     standard: str | None = None
     fallbacks: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
@@ -226,12 +227,12 @@ class Timeline:
 
     def _relation(self, relation: str, event: str) -> Due:
         moment, _ = self.resolve(event)
-        text = f"{relation} {'as' if relation == 'same_time' else 'than' if relation == 'not_later_than' else ''}".strip() + f" {event}"
+        text = {"before": "before", "same_time": "at the same time as", "not_later_than": "not later than"}[relation] + f" {event}"
         if moment is None:
-            return Due(basis=f"{text}, which has not happened", relation=text, waits=(event,))
+            return Due(basis=f"{text}, which has not happened", relation=relation, relation_event=event, waits=(event,))
         day = local_day(moment, self.zone)
         at = instant(moment, self.zone) if isinstance(moment, datetime) else end_of_day(day, self.zone)
-        return Due(day=day, at=at, basis=f"{text} {self._moment(moment)}", relation=text)
+        return Due(day=day, at=at, basis=f"{text} {self._moment(moment)}", relation=relation, relation_event=event)
 
     @staticmethod
     def _earliest(options: Sequence[Due]) -> Due:
@@ -242,6 +243,7 @@ class Timeline:
             at=best.at,
             basis="earliest of: " + "; ".join(d.basis for d in options),
             relation=next((d.relation for d in options if d.relation), None),
+            relation_event=next((d.relation_event for d in options if d.relation_event), None),
             standard=next((d.standard for d in options if d.standard), None),
             fallbacks=tuple(f for d in options for f in d.fallbacks),
             waits=() if dated else tuple(w for d in options for w in d.waits),

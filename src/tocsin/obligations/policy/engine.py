@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 
 from tocsin.obligations.types import Assessment, Cohort, DutyInfo, Facts, Law, LawData, NotTriggered, Question
 
 from . import codes
-from .clocks import ACTS, EVENTS, KNOWING, Due, Timeline, end_of_day, instant, local_day
+from .clocks import EVENTS, Due, Timeline, end_of_day, instant, local_day
 from .order import plan
 from .versions import ENOUGH_FOR_THEFT, DutyRule, Version, compiled, hits, listed
 
@@ -95,6 +95,12 @@ class _Run:
         for cohort in facts.cohorts:
             if cohort.count > 0:
                 self.by_jurisdiction[cohort.jurisdiction].append(_group(cohort))
+        # A law finds its cohorts by its own jurisdiction and members: a place is found under itself, its country, and *.
+        self.places: dict[str, list[str]] = defaultdict(list)
+        for place in self.by_jurisdiction:
+            for name in {place, place.split("-")[0], "*"}:
+                self.places[name].append(place)
+        self.vague = [place for place in self.by_jurisdiction if "-" not in place]  # ZZ, or a country whose part is not known
         self.special = codes.mask(facts.special)
         self.signed: dict[str, set[str | None]] = defaultdict(set)
         for d in facts.determinations:
@@ -126,16 +132,15 @@ class _Run:
 
     def law(self, law: Law) -> None:
         today = compiled(law, date.max)
-        covering = [j for j in self.by_jurisdiction if today.covers(j)]
-        unknown = [
-            g for j in self.by_jurisdiction if not today.covers(j) and _may_live_in(j, today.jurisdiction) for g in self.by_jurisdiction[j]
-        ]
+        covering = list(dict.fromkeys(j for name in (today.jurisdiction, *sorted(today.members)) for j in self.places.get(name, ())))
+        unknown = [g for j in self.vague if j not in covering and _may_live_in(j, today.jurisdiction) for g in self.by_jurisdiction[j]]
         if not covering:
             n = sum(g.count for g in unknown)
             may = f"; {n} of unknown residence may live there" if n else ""
             self._no(law, "residents", f"nobody known to live in {today.jurisdiction} was exposed{may}")
             return
-        self.covered.update(covering)
+        if today.jurisdiction != "*":  # a contract binds everywhere and protects nobody
+            self.covered.update(covering)
         if today.status is not None:
             self.watch.append(law.id)
             self._no(law, "status", f"{today.status.replace('_', ' ')}: watch item, no date")
@@ -286,6 +291,7 @@ class _Run:
         threshold = None
         if rule.threshold is not None:
             reached, threshold = self._threshold(version, rule.threshold, match, unknown)
+            reached = reached or not self.facts.special.isdisjoint(rule.also_if)
             if not reached and not rule.also_if:
                 if not quiet:
                     self.not_triggered.append(NotTriggered(version.law, rule.id, "threshold", threshold))
@@ -384,6 +390,7 @@ class _Run:
             zone=timeline.zone,
             basis=due.basis,
             relation=due.relation,
+            relation_event=due.relation_event,
             standard=due.standard,
             source=version.source,
             source_url=version.source_url,
@@ -474,7 +481,4 @@ def _last(facts: Facts) -> datetime:
     moments = [instant(m, "UTC") for m in facts.events.values()]
     if facts.as_of is not None:
         moments.append(end_of_day(facts.as_of, "UTC"))
-    return max(moments, default=datetime(1970, 1, 1, tzinfo=UTC) + timedelta())
-
-
-__all__ = ["ACTS", "ENTITY_DEFAULT", "KNOWING", "assess"]
+    return max(moments)

@@ -20,7 +20,8 @@ Fault = tuple[Path, str]
 
 LAW_KEYS = frozenset({
     "id", "jurisdiction", "members", "kind", "status", "applies", "law", "in_force_from", "trigger", "duties", "notice", "services",
-    "processor_duty", "law_enforcement_delay", "deemed_compliant", "penalties", "notes", "past", "pending", "confidence", "checked", "sources",
+    "processor_duty", "law_enforcement_delay", "deemed_compliant", "penalties", "notes", "past", "pending", "confidence", "checked",
+    "sources",
 })  # fmt: skip
 LAW_NEEDS = (
     "id",

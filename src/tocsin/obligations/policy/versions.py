@@ -90,13 +90,6 @@ class Version:
     source_url: str | None
     counsel: bool
 
-    def covers(self, jurisdiction: str) -> bool:
-        """Tell whether the law protects people of a jurisdiction."""
-        if self.jurisdiction in ("*", jurisdiction):
-            return True
-        country = jurisdiction.split("-")[0]
-        return country == self.jurisdiction or country in self.members or jurisdiction in self.members
-
 
 @functools.lru_cache(maxsize=8_192)
 def compiled(law: Law, day: date) -> Version:
