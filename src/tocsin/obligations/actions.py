@@ -10,6 +10,7 @@ from django.db import transaction
 
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
+from tocsin.incidents import queries as incidents
 from tocsin.inventory import queries as inventory
 from tocsin.inventory.types import StoreReached
 from tocsin.kernel import sql
@@ -52,8 +53,6 @@ def assess(incident: int, *, at: datetime, by: str) -> list[DutyInfo]:
     The same exposure, answers and law data change nothing. One transaction: assessment, duties and evidence, or none of them. Closed
     duties stay closed; a duty no longer found is marked withdrawn, never deleted. Raises NotFound before the incident is scoped.
     """
-    from tocsin.incidents import queries as incidents  # type: ignore[attr-defined]
-
     exposure, discovered_at = incidents.exposure_of(incident), incidents.incident(incident).discovered_at
     return assess_exposure(incident, exposure, discovered_at=discovered_at, at=at, by=by)
 
