@@ -481,8 +481,10 @@ from datetime import UTC, datetime
 import django
 django.setup()
 from tocsin.kernel import wiring
-from tocsin.mail import actions
+from tocsin.kernel.sealing import key
+from tocsin.mail import actions, dkim
 from tocsin.mail.types import BlockToSend, Pace, Recipient
+dkim.load_rsa(key("dkim"))  # read and checked once: it takes longer than the time to the kill
 port, n_people, connections = map(int, sys.argv[1:])
 notice = actions.compile_template(subject="Your data", text="Dear {{name}}")
 people = [Recipient(n, f"p{n}@x.example", {"name": f"P {n}"}, f"1/{n}") for n in range(n_people)]
@@ -532,7 +534,7 @@ def test_kill_9_at_any_instant_loses_nobody_and_names_every_repeat(estate: Path,
             nursery.stdin.flush()
             child = int(nursery.stdout.readline())
             if killed < kills:
-                timer = threading.Timer(chance.uniform(0.005, 2 * n_people / 2000 / kills), kill, [child])
+                timer = threading.Timer(chance.uniform(0.005, 0.01 + 2 * n_people / 2000 / kills), kill, [child])
                 timer.start()
                 status = int(nursery.stdout.readline())
                 timer.cancel()
