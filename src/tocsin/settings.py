@@ -136,13 +136,16 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 SECURE_CONTENT_TYPE_NOSNIFF = True
-SECURE_REFERRER_POLICY = "no-referrer"
+SECURE_REFERRER_POLICY = "same-origin"  # not no-referrer: browsers then post forms with `Origin: null`, and every form would be refused
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_NAME = f"tocsin_{SITE}"
 CSRF_COOKIE_NAME = f"tocsin_{SITE}_csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _config.web.secure_cookies
-SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = SESSION_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "tocsin.web.errors.csrf_failure"
+if SITE == "public":  # behind a proxy that ends TLS the form's origin is https while we see http
+    CSRF_TRUSTED_ORIGINS = [f"{urlsplit(_config.web.public_url).scheme}://{urlsplit(_config.web.public_url).netloc}"]
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 8 * 3600
 DATA_UPLOAD_MAX_MEMORY_SIZE = 65_536

@@ -425,6 +425,21 @@ def test_a_refused_return_is_tried_again(tmp_path: Path) -> None:
         taker.close()
 
 
+def test_mail_owed_back_outlives_the_process_and_its_index(tmp_path: Path, intake: Intake) -> None:
+    for forget_index in (False, True):
+        home = tmp_path / str(forget_index)
+        with postoffice.running(home, personalities=with_fate("dsn", return_delay_s=0.0), intake=NOWHERE) as office:
+            wire = Wire(office.smtp_port)
+            wire.ehlo()
+            assert one(wire, b"d@sad.example")[-1] == b"250"
+            assert ask(office, "/api/counts")["returns"]["waiting"] == 1
+        if forget_index:
+            for file in (home / "postoffice").glob("index.sqlite*"):
+                file.unlink()
+        with postoffice.running(home, personalities=with_fate("dsn", return_delay_s=0.0), intake=intake.address):
+            assert intake.wait()[1] == "b+1@bounce.shop.example"
+
+
 def test_automatic_replies_keep_the_rules_or_break_them_as_people_s_do(tmp_path: Path, intake: Intake) -> None:
     """Two thirds answer the envelope sender and never automatic mail; the rest writes to Reply-To whatever the mail is."""
     with postoffice.running(tmp_path, personalities=with_fate("vacation", return_delay_s=0.0), intake=intake.address) as office:

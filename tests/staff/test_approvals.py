@@ -44,6 +44,9 @@ def test_two_people_one_of_the_role(team: Path) -> None:
     actions.close(approval, at=AT)
     with pytest.raises(Refused, match="used already"):
         queries.require(approval, act="credentials.commit", payload=PAYLOAD)
+    assert queries.signed(approval, act="credentials.commit", payload=PAYLOAD).signed_by == ("ada", "bob", "cyd")
+    with pytest.raises(Refused, match="not what would be done"):
+        queries.signed(approval, act="credentials.commit", payload={**PAYLOAD, "epoch": 3})
     assert evidence.counts()[EventType.APPROVAL_SIGNED] == 3
 
 

@@ -18,7 +18,7 @@ from tocsin.kernel import config, logs
 from . import output
 from .supervisor import Child, Supervisor
 
-GRANIAN = ("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers-kill-timeout", "5", "--no-log-access")
+GRANIAN = ("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers-kill-timeout", "5", "--no-access-log")
 WORKERS_STOP_S_MAX = 0.7  # below the supervisor's own, which stops us
 GENERAL_JOBS = 4  # jobs at a time in the general worker
 

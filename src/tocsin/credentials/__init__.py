@@ -1,1 +1,19 @@
-"""Room under construction."""
+"""End every credential of an older epoch in one commit; carry everybody to a new password.
+
+Tables: `credentials_population` (customers, staff), `credentials_epoch` (the oldest epoch still valid per population, cohort and class),
+`credentials_account`, `credentials_credential`, `credentials_session`, `credentials_resettoken`, `credentials_cutover`,
+`credentials_cutoverack`, `credentials_nodelease`, `credentials_canary`, `credentials_import`, `credentials_reject`.
+Views: `credentials_live_credential`, `credentials_live_session`, `credentials_live_resettoken`: the only surface through which a process
+reads a credential, and one that cannot yield a dead one. Functions (migration 0002): the only way the public process writes.
+
+Terms: *epoch*, an integer that only rises; a credential carries the epoch read in the statement that made it and lives while that is not
+below its class's. *Class*: password, session, remember_me, reset_token, ... *Cutover*: arm (a dry run), commit (two people), sealed (each
+node has seen it or lost its lease), abort. *Node*: a process that lets people in; it holds a lease of two seconds or lets nobody in.
+*Canary*: an account of ours whose secrets we know, tried before and after.
+
+Promises: no log-in that begins after a commit returns succeeds with an older credential, and none that began before stays usable. A number
+once used as an epoch is never used again. A reset link works once. Addresses and passwords reach neither this room's tables nor its jobs.
+
+GAP: failed log-ins are bounded by the hashing slots of each process, not yet per account; the waiting room keeps no places yet.
+GAP: before the cutover, a log-in with a bcrypt or PBKDF2 hash takes longer than one for an unknown address; after it both take the same.
+"""

@@ -77,6 +77,8 @@ def job(*, queue: str = "general", every_s: float | None = None) -> Callable[[F]
             close_old_connections()
             token = _worker_id.set(context.job.worker_id)
             try:
+                if context.job.queueing_lock is not None:
+                    _unlock([context.job.id])
                 function(**arguments)
             except LostLease:
                 log.warning("lost the lease of a batch: %s %s", name, json.dumps(arguments))
@@ -196,6 +198,7 @@ def sweep() -> int:
             [STALLED_AFTER_S],
         )
         stalled = cursor.fetchall()
+        _unlock([job_id for job_id, _ in stalled])
         owners = [owner for _, owner in stalled if owner is not None]
         for model in _leased_models() if owners else []:
             model._default_manager.filter(lease_owner__in=owners, state="open").update(lease_until=_db_now(), lease_owner=None)
@@ -216,6 +219,12 @@ def tick() -> None:
         if now - _ticked_at.get(name, -every_s) >= every_s:
             _ticked_at[name] = now
             enqueue(name, unless_waiting=name)
+
+
+def _unlock(job_ids: list[int | None]) -> None:
+    """Let running jobs go back to waiting although a waiting copy exists: `unless_waiting` counts waiting jobs, and its index would refuse."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_jobs SET queueing_lock = NULL WHERE id = ANY(%s) AND status = 'doing'", [job_ids])
 
 
 def run_worker(*, queues: Iterable[str], concurrency: int, name: str, wait: bool = True) -> None:

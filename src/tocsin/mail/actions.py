@@ -61,6 +61,11 @@ def verp(block: int, n: int) -> str:
     return f"{policy.verp_local(key('verp').reveal(), block, n)}@{config.current().mail.bounce_domain}"
 
 
+def message_id(recipient_key: str) -> str:
+    """Return the Message-ID, with its angle brackets, of whatever is sent under a recipient's `key`: for the evidence of the hand-over."""
+    return dkim.message_id(key("message_id").reveal(), recipient_key, config.current().mail.dkim_domain)
+
+
 def recover(block_id: int, home: Path | None = None) -> Recovery:
     """Return what this machine's journals know of a block: outcomes so far, who is in doubt, which attempts ran here.
 

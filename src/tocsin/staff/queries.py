@@ -21,17 +21,18 @@ def require(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> Ap
     The process that acts calls this with the payload of what it is about to do. Nothing in the database is trusted for it but the
     signatures themselves: the digest is recomputed, the keys come from the estate's home.
     """
-    wanted = Approval.objects.filter(pk=approval).first() if approval is not None else None
-    if wanted is None:
-        raise Refused(f"{act} needs the approval of two people", approval=approval)
-    if bytes(wanted.digest) != policy.digest(act, payload) or wanted.act != act:
-        raise Refused(f"approval {approval} is for something else: what was signed is not what would be done", approval=approval)
+    wanted = _signed(approval, act=act, payload=payload)
     if wanted.closed_at is not None:
         raise Refused(f"approval {approval} was used already", approval=approval)
-    lacks = policy.missing(act, _signers(wanted))
-    if lacks:
-        raise Refused(f"{act} (approval {approval}) lacks {' and '.join(lacks)}", approval=approval)
     return _info(wanted)
+
+
+def signed(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> ApprovalInfo:
+    """Return the approval if two people have signed exactly this act, used already or not; raise Refused as `require` does.
+
+    For processes that carry on what an approval has started (a sender, block after block) and check for themselves what they send.
+    """
+    return _info(_signed(approval, act=act, payload=payload))
 
 
 def approval(id: int) -> ApprovalInfo:
@@ -55,6 +56,18 @@ def operators() -> list[OperatorInfo]:
         OperatorInfo(name=o.name, roles=tuple(o.roles), active=o.is_active, can_sign=keyfiles.trusted(home, o.name) is not None)
         for o in Operator.objects.order_by("name")[:SHOWN_MAX]
     ]
+
+
+def _signed(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> Approval:
+    wanted = Approval.objects.filter(pk=approval).first() if approval is not None else None
+    if wanted is None:
+        raise Refused(f"{act} needs the approval of two people", approval=approval)
+    if bytes(wanted.digest) != policy.digest(act, payload) or wanted.act != act:
+        raise Refused(f"approval {approval} is for something else: what was signed is not what would be done", approval=approval)
+    lacks = policy.missing(act, _signers(wanted))
+    if lacks:
+        raise Refused(f"{act} (approval {approval}) lacks {' and '.join(lacks)}", approval=approval)
+    return wanted
 
 
 def _signers(wanted: Approval) -> dict[str, tuple[str, ...]]:

@@ -49,5 +49,7 @@ def reach(host: Annotated[list[str], typer.Argument(help="The systems an intrude
     with estate():
         found = queries.reach(host)
     lines = [("[red]reached[/]", s.store, " → ".join(s.path)) for s in found.reached]
-    lines += [("[green]cut, proved[/]" if s.proved else "not reached", s.store, ", ".join(g.control for g in s.cut)) for s in found.not_reached]
+    lines += [
+        ("[green]cut, proved[/]" if s.proved else "not reached", s.store, ", ".join(g.control for g in s.cut)) for s in found.not_reached
+    ]
     output.emit(found, table=output.rows("Reach", ("", "store", "path, or the controls that cut it"), lines))

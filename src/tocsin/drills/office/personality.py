@@ -21,6 +21,7 @@ Source: mail.md sections 2 and 5; RFC 3463, 3464, 3834, 5321, 5965.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
@@ -227,3 +228,16 @@ def _take(values: dict[str, Any], key: str, value: Any, good: bool, where: str, 
         values[key] = value
     else:
         faults.append(Fault(where, repr(value)[:80], wanted))
+
+
+def dump(personalities: Personalities) -> str:
+    """Return personalities as the TOML text that `load` reads."""
+    def table(provider: Provider, *, named: bool) -> str:
+        values = {f.name: getattr(provider, f.name) for f in fields(Provider)}
+        if not named:
+            del values["name"], values["domains"]
+        return "".join(f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}\n" for key, value in values.items())
+
+    head = f"seed = {personalities.seed}\ndata_when_no_recipient = {json.dumps(personalities.data_when_no_recipient)}\n"
+    return head + "\n[default]\n" + table(personalities.default, named=False) + "".join(
+        f"\n[[provider]]\n{table(provider, named=True)}" for provider in personalities.providers)

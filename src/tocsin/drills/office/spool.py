@@ -48,7 +48,7 @@ class Spool:
 
     def __init__(self, file: Path) -> None:
         """Open or create the file, take the lock and cut off a torn tail. Raises Refused when another process has it."""
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:

@@ -1,7 +1,13 @@
-"""Addresses."""
+"""Addresses of the console."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from . import approvals, sign_in
+
+urlpatterns = [
+    path("sign-in", sign_in.sign_in),
+    path("sign-out", sign_in.sign_out),
+    path("approvals", approvals.show),
+]

@@ -1,7 +1,22 @@
-"""Addresses."""
+"""Addresses of the customers' site."""
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from . import views
+
+urlpatterns = [
+    path("", views.home),
+    path("passwordchange", views.ask),
+    path("passwordchange/t/<str:token>", views.follow_link),
+    path("passwordchange/new", views.choose),
+    path("login", views.sign_in),
+    path("logout", views.sign_out),
+    path("account", views.account),
+    path("check", views.check),
+]
+handler400 = "tocsin.web.errors.bad_request"
+handler403 = "tocsin.web.errors.forbidden"
+handler404 = "tocsin.web.errors.not_found"
+handler500 = "tocsin.web.errors.server_error"

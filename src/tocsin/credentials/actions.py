@@ -1,0 +1,25 @@
+"""The writes of this room, gathered from the files that know about them."""
+
+from .canaries import plant_canaries, try_canaries
+from .cutover import abort, arm, commit, seal
+from .imports import import_hashes
+from .lease import join_as_node
+from .reset import redeem, request_reset, send_changed, send_reset
+from .sign_in import log_in, log_out
+
+__all__ = [
+    "abort",
+    "arm",
+    "commit",
+    "import_hashes",
+    "join_as_node",
+    "log_in",
+    "log_out",
+    "plant_canaries",
+    "redeem",
+    "request_reset",
+    "seal",
+    "send_changed",
+    "send_reset",
+    "try_canaries",
+]

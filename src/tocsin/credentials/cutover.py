@@ -1,0 +1,280 @@
+"""Arm, commit, seal, abort.
+
+The commit is one short transaction: the epochs rise, the cutover and its evidence are written, the approval is used up, the nodes are
+notified. Crash before COMMIT: nothing happened, commit again. Crash after it: everything older is dead already; `seal` can be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import connection, transaction
+
+from tocsin.evidence import actions as evidence
+from tocsin.evidence.types import EventType
+from tocsin.kernel import clock, sql
+from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
+from tocsin.staff import actions as staff
+from tocsin.staff import queries as staff_queries
+
+from . import policy
+from .models import Account, Canary, Cutover, Epoch, Population
+from .types import BREACH_CLASSES, CLASSES, POPULATIONS, CommitReport, CutoverInfo, NodeSeal
+
+SEAL_POLL_S = 0.01
+
+
+def open_population(name: str) -> Population:
+    """Return a population, made with all its epochs at 1 if it is new. Raises BadInput for a name we do not know."""
+    if name not in POPULATIONS:
+        raise BadInput.of("population", name, f"one of {', '.join(POPULATIONS)}")
+    sql.execute("credentials", "open_population", population=name, classes=list(CLASSES))
+    return Population.objects.get(name=name)
+
+
+def arm(
+    *,
+    population: str = "customers",
+    classes: Sequence[str] = BREACH_CLASSES,
+    incident: int | None,
+    at: datetime,
+    by: str,
+    cohort: int | None = None,
+    reason: str = "",
+) -> CutoverInfo:
+    """Prepare a cutover and count what it would end; nothing ends yet. Arming the same again returns the one that is armed.
+
+    `cohort` None means everybody; anything narrower needs a `reason`. Raises BadInput with all faults; Refused while another is armed.
+    """
+    if faults := policy.cutover_faults(population=population, classes=classes, cohort=cohort, reason=reason):
+        raise BadInput(faults)
+    with transaction.atomic():
+        home = _locked(open_population(population).name)
+        wanted = sorted(set(classes))
+        if waiting := Cutover.objects.filter(population=home, state="armed").first():
+            if (waiting.classes, waiting.cohort, waiting.incident) != (wanted, cohort, incident):
+                raise Refused(f"cutover {waiting.pk} of {population} is armed: commit or abort it first")
+            if dict(waiting.from_epochs) == _epochs(waiting):
+                return info(waiting)
+            _withdraw(waiting, at=at, by=by)  # the epochs have moved since: what two people might sign would not happen
+        found = _of(home, wanted, cohort)
+        if not found:
+            raise BadInput.of("cohort", cohort, f"a cohort of {population}")
+        counts = dict.fromkeys(wanted, 0) | {
+            c: n for c, n in sql.rows("credentials", "arm_counts", population=home.pk, cohort=cohort, at=at) if c in wanted
+        }
+        made = Cutover.objects.create(
+            population=home,
+            cohort=cohort,
+            reason=reason,
+            classes=wanted,
+            incident=incident,
+            state="armed",
+            from_epochs={policy.epochs_key(e.cohort, e.cred_class): e.epoch for e in found},
+            to_epoch=policy.next_epoch(e.highest for e in found),
+            counts=counts,
+            armed_by=by,
+            armed_at=at,
+        )
+        evidence.record(
+            EventType.CUTOVER_ARMED, at=at, actor=by, incident=incident, body={**_value(made).payload, "counts": counts, "reason": reason}
+        )
+        return info(made)
+
+
+def commit(cutover: int, *, approval: int | None, at: datetime, by: str) -> CommitReport:
+    """End every credential of the armed classes that is older than this moment, in one commit; return when it is sealed.
+
+    Two people must have signed `CutoverInfo.payload`. Without an approval one is asked for, and Refused carries its id. Raises NotFound;
+    Refused if it is not armed, the approval does not cover exactly this, or the epochs have moved since arming. After return no log-in
+    that begins can succeed with an older credential, and none that began before stays usable.
+    """
+    row = _get(cutover)
+    _must_be(row, "armed")
+    payload = _value(row).payload
+    if approval is None:
+        raise Refused(f"cutover {cutover} needs two signatures", approval=staff.request("credentials.commit", payload, by=by, at=at))
+    staff_queries.require(approval, act="credentials.commit", payload=payload)
+    started = clock.monotonic()
+    with transaction.atomic():
+        _locked(row.population.name)
+        row = Cutover.objects.select_related("population").get(pk=cutover)  # under the lock: nobody else moves it now
+        _must_be(row, "armed")
+        ensure(_value(row).payload == payload, "a cutover changed after it was armed")
+        raised = sql.execute(
+            "credentials",
+            "raise_epochs",
+            population=row.population_id,
+            cohort=row.cohort,
+            classes=row.classes,
+            to_epoch=row.to_epoch,
+            incident=row.incident,
+            at=at,
+        )
+        if raised != len(row.from_epochs):
+            raise Refused(f"the epochs have moved since cutover {cutover} was armed: abort it and arm again")
+        _moved(row, state="committed", approval=approval, committed_at=at)
+        staff.close(approval, at=at)
+        evidence.record(EventType.CUTOVER_COMMITTED, at=at, actor=by, incident=row.incident, body={**payload, "approval": approval})
+    # Durable from here: everything older is dead. What follows only waits for the nodes to say that they know.
+    commit_ms = (clock.monotonic() - started) * 1000
+    return _seal(row, commit_ms=commit_ms, at=at, by=by)
+
+
+def seal(cutover: int, *, at: datetime, by: str) -> CommitReport:
+    """Finish a committed cutover whose process died before it was sealed. Raises Refused unless it is committed."""
+    row = _get(cutover)
+    _must_be(row, "committed")
+    return _seal(row, commit_ms=0.0, at=at, by=by)
+
+
+def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -> CutoverInfo:
+    """Withdraw an armed cutover, or take a committed one back: older credentials work again. Returns it as it then stands.
+
+    Taking back needs two signatures over `CutoverInfo.abort_payload`; without an approval one is asked for, and Refused carries its id.
+    Raises Refused once old hashes are being erased, or if another cutover followed. The number of the epoch is spent.
+    """
+    row = _get(cutover)
+    if row.state == "armed":
+        with transaction.atomic():
+            _locked(row.population.name)
+            row = _get(cutover)
+            _must_be(row, "armed")
+            _withdraw(row, at=at, by=by)
+        return info(row)
+    _must_be(row, "committed", "sealed")
+    payload = _value(row).abort_payload
+    if approval is None:
+        raise Refused(
+            f"taking cutover {cutover} back needs two signatures", approval=staff.request("credentials.abort", payload, by=by, at=at)
+        )
+    staff_queries.require(approval, act="credentials.abort", payload=payload)
+    with transaction.atomic():
+        _locked(row.population.name)
+        row = _get(cutover)
+        _must_be(row, "committed", "sealed")
+        if row.erasing_at is not None:
+            raise Refused(f"old hashes of cutover {cutover} are being erased since {clock.iso(row.erasing_at)}: there is no way back")
+        restored = sql.execute(
+            "credentials",
+            "restore_epochs",
+            population=row.population_id,
+            cohort=row.cohort,
+            classes=row.classes,
+            to_epoch=row.to_epoch,
+            from_epochs=json.dumps(row.from_epochs),
+        )
+        if restored != len(row.from_epochs):
+            raise Refused(f"another cutover followed cutover {cutover}: abort that one first")
+        _moved(row, state="aborted", aborted_at=at)
+        staff.close(approval, at=at)
+        evidence.record(EventType.CUTOVER_ABORTED, at=at, actor=by, incident=row.incident, body={**payload, "approval": approval})
+    return info(row)
+
+
+def info(row: Cutover) -> CutoverInfo:
+    """Return a cutover as a value, with what surrounds it counted."""
+    return _value(
+        row,
+        canaries=Canary.objects.filter(account__population=row.population).count(),
+        staff_untouched=Account.objects.filter(population__name="staff").exclude(population=row.population).count(),
+    )
+
+
+def _value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0) -> CutoverInfo:
+    return CutoverInfo(
+        id=row.pk,
+        population=row.population.name,
+        classes=tuple(row.classes),
+        cohort=row.cohort,
+        incident=row.incident,
+        state=row.state,
+        from_epoch=dict(row.from_epochs),
+        to_epoch=row.to_epoch,
+        counts=dict(row.counts),
+        canaries=canaries,
+        staff_untouched=staff_untouched,
+        approval=row.approval,
+        armed_at=row.armed_at,
+    )
+
+
+def _get(cutover: int) -> Cutover:
+    try:
+        return Cutover.objects.select_related("population").get(pk=cutover)
+    except Cutover.DoesNotExist:
+        raise NotFound(f"no cutover {cutover}") from None
+
+
+def _must_be(row: Cutover, *states: str) -> None:
+    if row.state not in states:
+        raise Refused(f"cutover {row.pk} is {row.state}, not {' or '.join(states)}")
+
+
+def _locked(name: str) -> Population:
+    """Return the population, locked until the transaction ends: one cutover of a population moves at a time.
+
+    NO KEY UPDATE: an import that inserts accounts holds KEY SHARE on this row for as long as it runs, and must not hold up a cutover.
+    """
+    return Population.objects.select_for_update(no_key=True).get(name=name)
+
+
+def _of(home: Population, classes: Sequence[str], cohort: int | None) -> list[Epoch]:
+    found = Epoch.objects.filter(population=home, cred_class__in=classes)
+    return list(found if cohort is None else found.filter(cohort=cohort))
+
+
+def _epochs(row: Cutover) -> dict[str, int]:
+    return {policy.epochs_key(e.cohort, e.cred_class): e.epoch for e in _of(row.population, row.classes, row.cohort)}
+
+
+def _withdraw(row: Cutover, *, at: datetime, by: str) -> None:
+    row.state, row.aborted_at = "aborted", at
+    row.save(update_fields=["state", "aborted_at"])
+    evidence.record(EventType.CUTOVER_ABORTED, at=at, actor=by, incident=row.incident, body={**_value(row).payload, "was": "armed"})
+
+
+def _moved(row: Cutover, **changes: object) -> None:
+    """Write a cutover that has moved the epochs, and tell the nodes. Their notice leaves with the commit."""
+    for name, value in changes.items():
+        setattr(row, name, value)
+    row.save(update_fields=list(changes))
+    sql.rows("credentials", "raise_version", population=row.population_id, cutover=str(row.pk))
+
+
+def _seal(row: Cutover, *, commit_ms: float, at: datetime, by: str) -> CommitReport:
+    """Wait until each node that held a lease at the commit has acknowledged it or lost its lease; at most lease and drift."""
+    started = clock.monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        committed = cursor.fetchone()[0]
+    waited: set[str] = set()
+    while True:
+        nodes = sql.rows("credentials", "leases_at_commit", cutover=row.pk, committed=committed)
+        acked = {n for n, _, after_ms in nodes if after_ms is not None}
+        if not waited:
+            waited = {n for n, _, _ in nodes}
+        holding = {n for n, valid, _ in nodes if valid}
+        if policy.sealed(leases=waited & holding, acked=acked) or clock.monotonic() - started > policy.LEASE_S + policy.SEAL_DRIFT_S:
+            break
+        time.sleep(SEAL_POLL_S)
+    sealed_ms = commit_ms + (clock.monotonic() - started) * 1000
+    after = {n: float(ms) for n, _, ms in nodes if ms is not None}
+    seals = tuple(
+        NodeSeal(node=n, acked=n in after, after_ms=round(max(0.0, after[n]), 3) if n in after else None)
+        for n in sorted(waited | set(after))
+    )
+    with transaction.atomic():
+        if Cutover.objects.filter(pk=row.pk, state="committed").update(state="sealed", sealed_at=at):
+            Epoch.objects.filter(population=row.population, cred_class__in=row.classes, epoch=row.to_epoch).update(state="sealed")
+            evidence.record(
+                EventType.CUTOVER_SEALED,
+                at=at,
+                actor=by,
+                incident=row.incident,
+                body={"cutover": row.pk, "acked": [s.node for s in seals if s.acked], "lapsed": [s.node for s in seals if not s.acked]},
+            )
+    return CommitReport(cutover=row.pk, epoch=row.to_epoch, commit_ms=round(commit_ms, 3), sealed_ms=round(sealed_ms, 3), nodes=seals)

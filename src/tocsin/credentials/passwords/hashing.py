@@ -1,0 +1,103 @@
+"""Hash and verify passwords, a bounded number at a time: the rest wait a moment in a short queue or are asked to come back.
+
+Why bounded: unbounded, an Argon2 page at 512 connections falls to 0.74 requests/s and goes on hashing for people who have left; with a
+queue of four per core it keeps the capacity of the machine and answers the rest in about 0.1 s. Source: specification, section 5.
+Argon2id runs outside Python's lock, so threads of one process use all cores.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import argon2
+from django.contrib.auth import password_validation
+
+from tocsin.credentials import policy
+from tocsin.kernel.errors import Busy
+from tocsin.kernel.private import Private
+
+from . import formats
+
+# Source: OWASP Password Storage Cheat Sheet, Argon2id with 19 MiB; about 50 hashes per core and second.
+_argon2 = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_len=32, salt_len=16)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+WAITING_PER_CORE = 4
+WAIT_S_MAX = 2.0
+RETRY_AFTER_S = 8.0
+
+
+class Slots:
+    """At most `running` at a time inside `slot()`, at most `waiting` in front of it, each for at most `wait_s`. One per process."""
+
+    def __init__(self, *, running: int, waiting: int, wait_s: float) -> None:
+        self.limit, self.wait_s = running + waiting, wait_s
+        self._free = threading.Semaphore(running)
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold a slot while the block runs. Raises Busy at once if the queue is full, or when the wait was too long."""
+        with self._lock:
+            if self._inside >= self.limit:
+                raise Busy("all places for checking passwords are taken", retry_after_s=RETRY_AFTER_S)
+            self._inside += 1
+        try:
+            if not self._free.acquire(timeout=self.wait_s):
+                raise Busy("the wait for checking a password was too long", retry_after_s=RETRY_AFTER_S)
+            try:
+                yield
+            finally:
+                self._free.release()
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+
+slots = Slots(running=CORES, waiting=WAITING_PER_CORE * CORES, wait_s=WAIT_S_MAX)
+
+
+def make(password: Private[str]) -> str:
+    """Return the Argon2id hash of a password, normalised. About 20 ms of one core: call inside a slot."""
+    return _argon2.hash(policy.normal(password.reveal()))
+
+
+def matches(stored: str | None, password: Private[str]) -> bool:
+    """Tell whether a password has this hash, at the price of one Argon2id at least: a missing or cheap hash costs a dummy beside it.
+
+    Imported hashes were made of the bytes as typed, ours of the normalised text; where the two differ both are tried.
+    """
+    forms = dict.fromkeys((policy.normal(password.reveal()), password.reveal()))
+    right = stored is not None and any(formats.verify(stored, f.encode("utf-8", "surrogatepass")) for f in forms)
+    if stored is None or formats.format_of(stored) != "argon2id":
+        formats.verify(_dummy(), next(iter(forms)).encode("utf-8", "surrogatepass"))
+    return right
+
+
+def too_near(stored: str, password: Private[str], *, words: tuple[str, ...]) -> int | None:
+    """Return the rank of the variant of a new password that has the old hash (0: it is the old one), None if none has within the budget."""
+    tries = policy.near_tries(formats.cost_ms(stored))
+    for rank, candidate in zip(range(tries), policy.near(policy.normal(password.reveal()), words=words), strict=False):
+        if formats.verify(stored, candidate.encode("utf-8", "surrogatepass")):
+            return rank
+    return None
+
+
+@functools.cache
+def _dummy() -> str:
+    """Return the hash of a password that nobody knows, at the present price."""
+    return _argon2.hash(secrets.token_urlsafe(32))
+
+
+@functools.cache
+def common() -> frozenset[str]:
+    """Return the commonest passwords, as Django ships them: about 19,600, in lower case."""
+    with gzip.open(Path(password_validation.__file__).parent / "common-passwords.txt.gz", "rt", encoding="utf-8") as f:
+        return frozenset(line.strip() for line in f)

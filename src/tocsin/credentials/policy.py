@@ -1,0 +1,242 @@
+"""The decisions of this room: what an epoch allows, what a cutover changes, what makes a password acceptable. Pure.
+
+Sources: NIST SP 800-63B-4 s3.1.1.2 (length, blocklist, no composition rules, normalisation), OWASP ASVS 5.0 V6.2, OWASP Forgot Password.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from tocsin.kernel.errors import Fault
+
+from .types import BREACH_CLASSES, CLASSES, LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, POPULATIONS
+
+CORE_CHARS_MIN = 8  # what must be left of a password without the words that everybody would guess
+RESETS_PER_HOUR_MAX = 3
+LEASE_S = 2.0  # as the database function credentials_renew_lease grants it
+LEASE_RENEW_S = 0.5
+LEASE_DRIFT_S = 0.1  # a node counts its lease this much shorter than the database does
+SEAL_DRIFT_S = 0.25  # and a cutover waits this much longer
+ROUND_BUDGET_MS = 20.0  # for comparing a new password with variants of the old one
+CONTEXT_CHARS = range(4, 25)  # lengths of the words kept as digests
+CONTEXT_SCAN_CHARS_MAX = 64
+REPEAT_CHARS_MAX = 8
+SERVICE_WORDS = ("password", "passwort", "kennwort", "login", "account", "welcome", "letmein")
+TRAILING = "0123456789!?.,-_*#$@ "
+RUNS = (
+    "abcdefghijklmnopqrstuvwxyz",
+    "01234567890123456789",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "qwertzuiopasdfghjklyxcvbnm",
+    "azertyuiopqsdfghjklmwxcvbn",
+)
+LEET = str.maketrans({"@": "a", "4": "a", "3": "e", "1": "i", "!": "i", "0": "o", "$": "s", "5": "s", "7": "t"})
+INTO_LEET = str.maketrans({"a": "@", "e": "3", "i": "1", "o": "0", "s": "$"})
+
+
+def normal_login(typed: str) -> str:
+    """Return an address as it is digested: the same at import and when typed, whatever case or width it was written in."""
+    return unicodedata.normalize("NFKC", typed).strip().casefold()
+
+
+def looks_like_address(typed: str) -> bool:
+    """Tell whether this can be a mail address at all; says nothing about whether anybody has it."""
+    local, at, domain = typed.strip().rpartition("@")
+    return bool(local and at and domain) and len(typed.strip()) <= LOGIN_CHARS_MAX and not re.search(r"[\s\x00-\x1f\x7f<>]", typed.strip())
+
+
+def normal(password: str) -> str:
+    """Return a password as it is hashed: NFKC, when it is set and when it is checked. Source: NIST SP 800-63B-4 s3.1.1.2."""
+    return unicodedata.normalize("NFKC", password)
+
+
+# -- cutovers ---------------------------------------------------------------------------------------------------------------
+
+
+def cutover_faults(*, population: str, classes: Collection[str], cohort: int | None, reason: str) -> list[Fault]:
+    """Return what is wrong with a cutover that somebody wants to arm."""
+    faults = []
+    if population not in POPULATIONS:
+        faults.append(Fault("population", repr(population), f"one of {', '.join(POPULATIONS)}"))
+    if not classes or not set(classes) <= set(CLASSES):
+        faults.append(Fault("classes", repr(sorted(classes)), f"some of {', '.join(CLASSES)}"))
+    elif "password" in classes and not {"session", "reset_token"} <= set(classes):
+        # Else a session opened, or a link mailed, by whoever has the old password or mailbox token outlives the password.
+        faults.append(
+            Fault("classes", repr(sorted(classes)), f"session and reset_token beside password, as in {', '.join(BREACH_CLASSES)}")
+        )
+    if cohort is not None and not reason.strip():
+        faults.append(Fault("reason", repr(reason), "why not everybody: a narrow cutover missed 100 million accounts elsewhere before"))
+    return faults
+
+
+def next_epoch(highest: Iterable[int]) -> int:
+    """Return the epoch of a new cutover: above every number ever used, aborted ones included."""
+    return max(highest) + 1
+
+
+def may_send_reset(sent_at: Collection[datetime], *, at: datetime) -> bool:
+    """Tell whether another reset mail may go to an account, given when the last ones did."""
+    return sum(at - s < timedelta(hours=1) for s in sent_at) < RESETS_PER_HOUR_MAX
+
+
+# -- passwords --------------------------------------------------------------------------------------------------------------
+
+
+def password_reasons(
+    password: str, *, common: Collection[str], words: Iterable[str] = (), is_context: Callable[[str], bool] = lambda word: False
+) -> list[str]:
+    """Return why a new password is refused, in words for its owner; empty if it is acceptable. `password` is normalised.
+
+    `words` are the company's own names in lower case; `is_context` tells whether a lower-case word belongs to the owner (name, address).
+    """
+    reasons = []
+    if len(password) < PASSWORD_CHARS_MIN:
+        reasons.append(
+            f"It has {len(password)} characters and needs at least {PASSWORD_CHARS_MIN}. Four words that do not belong together do well."
+        )
+    if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
+        reasons.append(f"It is longer than {PASSWORD_BYTES_MAX} bytes.")
+        return reasons
+    if any(unicodedata.category(c) in {"Cc", "Cs"} or c == "\ufffd" for c in password):
+        reasons.append("It holds a character that no keyboard types. Please type it, or paste it again.")
+    folded = password.casefold()
+    if _is_common(folded, common):
+        reasons.append("It is one of the passwords that thieves try first, or two of them in a row.")
+    if _repeats(folded):
+        reasons.append("It repeats a short piece. Please use words that differ.")
+    if _is_run(folded):
+        reasons.append("It is a run of neighbouring keys, letters or numbers.")
+    if len(password) >= PASSWORD_CHARS_MIN and len(_core(folded, words, is_context)) < CORE_CHARS_MIN:
+        reasons.append(
+            "Too little of it is left without our name, your name, your address or the word password. Please add words of your own."
+        )
+    return reasons
+
+
+def _is_common(folded: str, common: Collection[str]) -> bool:
+    stem = folded.rstrip(TRAILING)
+    plain = stem.translate(LEET)
+    whole = {folded, stem, plain}
+    return any(w in common or any(w[:i] in common and w[i:] in common for i in range(4, min(len(w) - 3, 64))) for w in whole)
+
+
+def _repeats(folded: str) -> bool:
+    """Tell whether the whole is a piece of up to REPEAT_CHARS_MAX characters over and over, the last one perhaps cut."""
+    return any(
+        folded == (folded[:n] * (len(folded) // n + 1))[: len(folded)] for n in range(1, min(REPEAT_CHARS_MAX, len(folded) // 2) + 1)
+    )
+
+
+def _is_run(folded: str) -> bool:
+    """Tell whether the letters and digits are made of few pieces of keyboard or alphabet runs, forwards or backwards."""
+    text = "".join(c for c in folded if c.isalnum())
+    if len(text) < CORE_CHARS_MIN:
+        return False
+    runs = [r for run in RUNS for r in (run, run[::-1])]
+    pieces, at = 0, 0
+    while at < len(text):
+        size = 1
+        while at + size < len(text) and any(text[at : at + size + 1] in r for r in runs):
+            size += 1
+        pieces, at = pieces + 1, at + size
+    return len(text) / pieces >= 4  # on average four neighbours in a row
+
+
+def _core(folded: str, words: Iterable[str], is_context: Callable[[str], bool]) -> str:
+    """Return what is left without the words everybody would guess and without repeated separators."""
+    left = folded
+    for word in sorted({*words, *SERVICE_WORDS}, key=len, reverse=True):
+        if len(word) >= CONTEXT_CHARS.start:
+            left = left.replace(word, "")
+    head, tail = left[:CONTEXT_SCAN_CHARS_MAX], left[CONTEXT_SCAN_CHARS_MAX:]
+    found = [False] * len(head)
+    for size in reversed(CONTEXT_CHARS):
+        for start in range(len(head) - size + 1):
+            if not all(found[start : start + size]) and is_context(head[start : start + size]):
+                found[start : start + size] = [True] * size
+    left = "".join(c for c, hit in zip(head, found, strict=True) if not hit) + tail
+    return left.strip(TRAILING)
+
+
+def context_words(*values: str) -> set[str]:
+    """Return the lower-case words of names and of an address's local part that a password must not rest on."""
+    pieces: set[str] = set()
+    for value in values:
+        folded = normal(value).casefold()
+        pieces |= {folded, *re.split(r"[^\w]+|_|\d+", folded)}
+    return {p for p in pieces if len(p) in CONTEXT_CHARS}
+
+
+def near(password: str, *, words: Iterable[str] = ()) -> Iterator[str]:
+    """Yield what the old password may have been if the new one is a small change of it, most likely first, the same one at the very first.
+
+    Source: rules in the order of their yield as in Das et al., The Tangled Web of Password Reuse (NDSS 2014), and Pal et al. (S&P 2019).
+    """
+    seen = set()
+    for candidate in _near(password, words):
+        if candidate and candidate not in seen:
+            seen.add(candidate)
+            yield candidate
+
+
+def _near(password: str, words: Iterable[str]) -> Iterator[str]:
+    yield password
+    stem = password.rstrip("0123456789!")
+    for cut in range(1, min(4, len(password) - 1) + 1):  # the new one had something added
+        yield password[:-cut]
+    yield stem
+    if number := re.search(r"(\d+)(?=\D*$)", password):  # a number counted on
+        digits = number.group()
+        for step in (-1, 1, -2, 2):
+            value = int(digits[-9:]) + step
+            if value >= 0:
+                yield password[: number.end() - len(digits[-9:])] + str(value).zfill(len(digits[-9:])) + password[number.end() :]
+    yield password[:1].swapcase() + password[1:]
+    yield password.casefold()
+    yield stem[:1].swapcase() + stem[1:]
+    for end in ("1", "!", "123", "12", "2", "01", "!1"):  # or taken away
+        yield password + end
+    yield password.translate(LEET)
+    yield password.translate(INTO_LEET)
+    if password != stem:
+        yield password[len(stem) :] + stem
+    if head := re.match(r"\d+", password):
+        yield password[head.end() :] + head.group()
+    half = len(password) // 2
+    if password[:half] == password[half:]:
+        yield password[:half]
+    for word in words:
+        if found := re.search(re.escape(word), password, re.IGNORECASE):
+            yield (password[: found.start()] + password[found.end() :]).strip(" -_.")
+    yield password.replace(" ", "")
+    yield password.replace("-", "")
+    for size in range(len(password) - 5, 5, -1):
+        yield password[:size]
+
+
+def near_tries(cost_ms: float) -> int:
+    """Return how many variants of a new password are compared with an old hash of this price: always the password itself."""
+    return max(1, int(ROUND_BUDGET_MS / cost_ms))
+
+
+def epochs_key(cohort: int, cred_class: str) -> str:
+    """Return the key of one epoch in what two people sign."""
+    return f"{cohort}/{cred_class}"
+
+
+def sealed(*, leases: Collection[str], acked: Collection[str]) -> bool:
+    """Tell whether every node that held a lease at the commit has acknowledged it."""
+    return set(leases) <= set(acked)
+
+
+def mapping_faults(columns: Mapping[str, str], header: Collection[str], *, file: str) -> list[Fault]:
+    """Return which columns of a mapping the header of a file lacks."""
+    return [
+        Fault(f"{file}: {what}", f"no column {name!r}", f"one of {', '.join(header)}", 1)
+        for what, name in columns.items()
+        if name not in header
+    ]

@@ -1,0 +1,85 @@
+"""Read: sessions and links that are still good, and where a cutover stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tocsin.evidence import queries as evidence
+from tocsin.evidence.types import EventType
+from tocsin.kernel import sql
+from tocsin.kernel.errors import NotFound
+
+from . import cutover as cutovers
+from . import lease
+from .models import Cutover, CutoverAck, Epoch, Population, Reject
+from .sign_in import digest
+from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
+
+SHOWN_MAX = 1000
+
+
+def session(sid: str, *, at: datetime) -> SessionInfo | None:
+    """Return the session of an id if it is still good, else None. Every use asks anew. Raises Unavailable without a lease."""
+    lease.check()
+    found = sql.rows("credentials", "live_session", sid=digest(sid), oldest=at - SESSION_LIFE)
+    return SessionInfo(account=found[0][0], subject=found[0][1], created_at=found[0][2]) if found else None
+
+
+def open_token(token: str, *, at: datetime) -> TokenInfo | None:
+    """Return what a reset link would do now, None if nothing. Looking never uses it up: mail scanners open links before people do."""
+    lease.check()
+    found = sql.rows("credentials", "live_token", token=digest(token), at=at)
+    return TokenInfo(expires_at=found[0][2]) if found else None
+
+
+def all_were_reset(population: str = "customers") -> datetime | None:
+    """Return since when all older passwords are ended, None if they are not. The same for everybody: it is on the log-in page."""
+    return (
+        Epoch.objects.filter(population__name=population, cred_class="password", state__in=["committed", "sealed"])
+        .order_by("-not_before")
+        .values_list("not_before", flat=True)
+        .first()
+    )
+
+
+def cutover(id: int) -> CutoverInfo:
+    """Return one cutover. Raises NotFound."""
+    row = Cutover.objects.select_related("population").filter(pk=id).first()
+    if row is None:
+        raise NotFound(f"no cutover {id}")
+    return cutovers.info(row)
+
+
+def status(of: int | str = "customers") -> CutoverStatus:
+    """Return where a population stands, by its name or by one of its cutovers. Counts passwords one by one: seconds at 24 million."""
+    found = Cutover.objects.select_related("population")
+    row = found.filter(pk=of).first() if isinstance(of, int) else found.filter(population__name=of).order_by("-pk").first()
+    home = row.population if row is not None else Population.objects.filter(name=str(of)).first()
+    if home is None:
+        raise NotFound(f"no cutover and no population {of!r}")
+    live, dead = sql.rows("credentials", "live_and_dead", population=home.pk)[0]
+    epochs = Epoch.objects.filter(population=home, cred_class="password").values_list("epoch", flat=True)
+    return CutoverStatus(
+        population=home.name,
+        cutover=row.pk if row else None,
+        state=row.state if row else "open",
+        epoch=max(epochs, default=1),
+        live=live,
+        dead=dead,
+        sealed=bool(row and row.state == "sealed"),
+        nodes=tuple(CutoverAck.objects.filter(cutover=row).order_by("node").values_list("node", flat=True)[:SHOWN_MAX]) if row else (),
+        canaries_tried=row.canaries_tried if row else 0,
+        canaries_refused=row.canaries_refused if row else 0,
+    )
+
+
+def reset_counts(incident: int) -> ResetCounts:
+    """Return how many reset links were mailed and passwords set anew in an incident."""
+    counts = evidence.counts(incident=incident)
+    return ResetCounts(requested=counts.get(EventType.RESET_REQUESTED, 0), completed=counts.get(EventType.PASSWORD_RESET, 0))
+
+
+def rejects(import_id: int, *, after_line: int = 0) -> list[tuple[int, str, str]]:
+    """Return line, field and reason of lines that an import did not take, in the order of the file; at most SHOWN_MAX."""
+    found = Reject.objects.filter(source_id=import_id, line__gt=after_line).order_by("line", "pk")
+    return list(found.values_list("line", "field", "reason")[:SHOWN_MAX])

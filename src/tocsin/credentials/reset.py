@@ -1,0 +1,201 @@
+"""The reset: asked for by a typed address, carried by a one-time link, ended by a new password.
+
+The public process does the same for every address: one digest, one job. Whether anybody has it is found out by the worker, which makes
+the link, stores its SHA-256 only, and hands the letter to the mail room in the same transaction. Where a crash leaves it: before that
+transaction nothing happened and the job runs again; after it a second run finds its request done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from django.db import connection, transaction
+
+from tocsin.evidence import actions as evidence
+from tocsin.evidence.types import EventType
+from tocsin.kernel import clock, config, jobs, sql
+from tocsin.kernel.errors import BadInput, Fault, NotFound
+from tocsin.kernel.private import Private
+from tocsin.kernel.sealing import lookup_digest
+from tocsin.mail import actions as mail
+from tocsin.subjects import queries as subjects
+
+from . import lease, letters, policy
+from .models import Account, ResetToken
+from .passwords import hashing
+from .sign_in import digest, login_of
+from .types import TOKEN_LIFE
+
+JOB_PRIORITY = 20  # before any bulk work
+CONTEXT_WORDS_MAX = 16
+CONTEXT_DIGEST_BYTES = 8
+TOKENS_KEPT = timedelta(days=1)
+
+
+def request_reset(email: str, *, at: datetime) -> None:
+    """Ask for a reset link. Does the same work for every address and says nothing; raises BadInput only for what is no address at all.
+
+    One waiting request per address is enough: asking twice in a row sends one letter.
+    """
+    if not policy.looks_like_address(email):
+        raise BadInput(Fault("email", f"{len(email)} characters", "an e-mail address like name@example.org"))
+    lookup = login_of(email).hex()
+    with transaction.atomic():
+        jobs.enqueue(
+            "credentials.tasks.send_reset",
+            priority=JOB_PRIORITY,
+            unless_waiting=f"reset:{lookup}",
+            lookup=lookup,
+            request=str(uuid4()),
+            asked_us=clock.us(at),
+        )
+
+
+def send_reset(lookup: bytes, *, request: UUID, token: Private[str], at: datetime, population: str = "customers") -> bool:
+    """Mail a reset link to whoever has this login; tell whether one was sent. An older link of the account ends.
+
+    Not sent: no such account, RESETS_PER_HOUR_MAX reached, this request already served. The life of the link starts at `at`.
+    """
+    with transaction.atomic():
+        account = (
+            Account.objects.select_for_update(no_key=True, of=("self",))
+            .filter(population__name=population, login_hmac=lookup, subject__isnull=False)
+            .first()
+        )
+        if account is None or account.subject is None or ResetToken.objects.filter(request=request).exists():
+            return False
+        mine = ResetToken.objects.filter(account=account)
+        mine.filter(created_at__lt=at - TOKENS_KEPT).delete()
+        if not policy.may_send_reset(list(mine.values_list("created_at", flat=True)), at=at):
+            return False
+        people = subjects.contactables([account.subject])
+        if not people:
+            return False
+        person = people[0]
+        mine.filter(used_at=None, revoked_at=None).update(revoked_at=at)
+        context = _context(account.pk, policy.context_words(person.address.reveal().rpartition("@")[0], person.name.reveal()))
+        incident, epoch = sql.rows(
+            "credentials",
+            "insert_token",
+            token=digest(token.reveal()),
+            request=request,
+            account=account.pk,
+            context=context,
+            at=at,
+            expires_at=at + TOKEN_LIFE,
+        )[0]
+        evidence.record_subject(
+            EventType.RESET_REQUESTED,
+            at=at,
+            actor="worker",
+            incident=incident,
+            subject=person.subject,
+            salt=person.salt,
+            body={"epoch": epoch, "expires_at": clock.iso(at + TOKEN_LIFE)},
+        )
+        current = config.current()
+        letter = letters.reset_letter(
+            brand=current.company.brand,
+            link=f"{current.web.public_url.rstrip('/')}/passwordchange/t/{token.reveal()}",
+            minutes=int(TOKEN_LIFE.total_seconds() // 60),
+            help_address=current.mail.help_address,
+        )
+        _queue(letter, purpose="reset", to=person.address, at=at, key=f"reset:{request}")
+        return True
+
+
+def redeem(token: str, password: Private[str], *, at: datetime) -> None:
+    """Set a new password with a reset link, once. Every session of the account ends; nobody is signed in by it.
+
+    Raises NotFound for a link that was used, has expired, was replaced or never existed (one answer for all), BadInput with every reason
+    against the password (the link stays good), Busy when all hashing slots are taken, Unavailable without a lease. Of two uses at the
+    same time exactly one succeeds. Password, evidence, and the letter about it commit together.
+    """
+    lease.check()
+    found = sql.rows("credentials", "live_token", token=digest(token), at=at)
+    if not found:
+        raise NotFound("this link was used, has expired, or was replaced by a newer one")
+    account, context, _ = found[0]
+    _refuse_weak(password, account=account, context=frozenset(bytes(d) for d in context))
+    with hashing.slots.slot():
+        _refuse_old(token, password, at=at)
+        stored = hashing.make(password)
+    lease.check()
+    with transaction.atomic():
+        done = sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at)
+        if not done:
+            raise NotFound("this link was used, has expired, or was replaced by a newer one")
+        account, subject, salt, incident, version, epoch = done[0]
+        body = {"epoch": epoch, "version": version}
+        if subject is None or salt is None:  # a canary, or somebody whose data was erased
+            evidence.record(EventType.PASSWORD_RESET, at=at, actor="public", incident=incident, body=body)
+        else:
+            evidence.record_subject(
+                EventType.PASSWORD_RESET, at=at, actor="public", incident=incident, subject=subject, salt=bytes(salt), body=body
+            )
+            jobs.enqueue("credentials.tasks.send_changed", priority=JOB_PRIORITY, subject=subject, version=version)
+
+
+def send_changed(subject: int, *, version: int, at: datetime) -> None:
+    """Tell somebody by mail that the password was changed; at most one letter per change."""
+    current = config.current()
+    letter = letters.changed_letter(
+        brand=current.company.brand, site=f"{current.web.public_url.rstrip('/')}/passwordchange", help_address=current.mail.help_address
+    )
+    with transaction.atomic():
+        for person in subjects.contactables([subject]):
+            _queue(letter, purpose="password_changed", to=person.address, at=at, key=f"changed:{subject}:{version}")
+
+
+def company_words() -> tuple[str, ...]:
+    """Return the company's own words, in lower case, that a password must not rest on."""
+    company = config.current().company
+    return tuple(sorted(policy.context_words(company.brand, company.name, company.domain)))
+
+
+def _queue(letter: letters.Letter, *, purpose: str, to: Private[str], at: datetime, key: str) -> None:
+    mail.queue_single(
+        purpose=purpose,
+        to=to,
+        subject=letter.subject,
+        text=letter.text,
+        html=letter.html,
+        reply_to=config.current().mail.help_address,
+        in_reply_to=None,
+        references=(),
+        at=at,
+        dedupe_key=key,
+    )
+
+
+def _context(account: int, words: Iterable[str]) -> list[bytes]:
+    return [lookup_digest(w, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES] for w in sorted(words)[:CONTEXT_WORDS_MAX]]
+
+
+def _refuse_weak(password: Private[str], *, account: int, context: frozenset[bytes]) -> None:
+    """Raise BadInput with all reasons. The owner's words are known by digest only: this process never learns name or address."""
+    reasons = policy.password_reasons(
+        policy.normal(password.reveal()),
+        common=hashing.common(),
+        words=company_words(),
+        is_context=lambda word: bool(context) and lookup_digest(word, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES] in context,
+    )
+    if reasons:
+        raise BadInput([Fault("password", "a password that would be guessed", reason) for reason in reasons])
+
+
+def _refuse_old(token: str, password: Private[str], *, at: datetime) -> None:
+    """Raise BadInput if the new password is the old one or a small change of it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credentials_revoked_hash(%s, %s)", [digest(token), at])
+        old = cursor.fetchone()[0]
+    rank = hashing.too_near(old, password, words=company_words()) if old is not None else None
+    if rank is not None:
+        reason = (
+            "It is the old password, which thieves may know."
+            if rank == 0
+            else "It is too close to the old password, which thieves may know."
+        )
+        raise BadInput(Fault("password", "a password like the old one", reason))

@@ -1,0 +1,57 @@
+"""Sign in and out. A session is known by the SHA-256 of its id and carries the epoch under which the password was read."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from django.db import connection
+
+from tocsin.kernel import sql
+from tocsin.kernel.errors import BadInput
+from tocsin.kernel.private import Private
+from tocsin.kernel.sealing import lookup_digest
+
+from . import lease, policy
+from .passwords import hashing
+from .types import PASSWORD_BYTES_MAX
+
+
+def log_in(email: str, password: Private[str], *, at: datetime, population: str = "customers") -> str | None:
+    """Return the id of a new session, or None: the same for a wrong password, an ended one and an unknown address, at the same price.
+
+    Raises BadInput for a password over the limit, Busy when all hashing slots are taken, Unavailable without a lease. No transaction is
+    open while the hash is computed. If a cutover commits between reading the hash and writing the session, the session is dead at birth:
+    it carries the epoch that was read.
+    """
+    lease.check()
+    if len(password.reveal().encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
+        raise BadInput.of("password", "a very long text", f"at most {PASSWORD_BYTES_MAX} bytes")
+    found = sql.rows("credentials", "credential_of_login", population=population, login=login_of(email))
+    account, session_epoch, version, stored = found[0] if found else (None, 0, 0, None)
+    with hashing.slots.slot():
+        right = hashing.matches(stored, password)
+    if not right:
+        return None
+    lease.check()  # the hash may have waited longer than the lease
+    sid = secrets.token_urlsafe(32)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credentials_open_session(%s, %s, %s, %s, %s)", [digest(sid), account, session_epoch, version, at])
+    return sid
+
+
+def log_out(sid: str) -> None:
+    """End a session; ending one that does not exist changes nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credentials_end_session(%s)", [digest(sid)])
+
+
+def login_of(email: str) -> bytes:
+    """Return the keyed digest under which an address signs in."""
+    return lookup_digest(policy.normal_login(email), purpose="login")
+
+
+def digest(secret: str) -> bytes:
+    """Return the digest under which a session id or link is stored: 256 random bits need no slow hash. Source: ASVS 5.0 6.5.2."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

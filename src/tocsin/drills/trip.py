@@ -1,0 +1,174 @@
+"""One whole incident, from "a server was broken into" to "everybody told, every question answered, and all of it provable".
+
+Start reading here. Each step calls the same public actions as the console and the command line, with real parts behind them; the figures it
+returns are checked before the next step begins. The demo, every drill and the whole-incident test run this file.
+"""
+
+from __future__ import annotations
+
+from tocsin.credentials import actions as credentials
+from tocsin.evidence import queries as evidence
+from tocsin.incidents import actions as incidents
+from tocsin.incidents.types import Declaration
+from tocsin.inventory import actions as inventory
+from tocsin.kernel.clock import now
+from tocsin.kernel.errors import ensure
+from tocsin.notices import actions as notices
+from tocsin.notices.types import Retry
+from tocsin.obligations import actions as obligations
+from tocsin.subjects import actions as subjects
+from tocsin.support import actions as support
+from tocsin.surge import actions as surge
+
+from . import crew, generator, people
+from .drill import Drill
+from .run import Figures
+
+CANARIES = 5
+RETAILER = ("card_accepting_merchant",)  # what a shop answers once, at set-up
+RETRY = Retry(first_s=3.0, tries_max=5)  # a drill does not wait 42 hours for a mailbox that stays full
+
+
+def trip(drill: Drill) -> None:
+    """Live through the incident, step by step."""
+    step = drill.run.step
+    step("team", "Enrol the response team", lambda: enrol(drill))
+    step("customers", "Read the shop's customers", lambda: read_customers(drill))
+    step("cards", "Move card numbers into the vault", lambda: move_cards(drill))
+    step("map", "Load the data map", lambda: load_map(drill))
+    step("declare", "Declare the incident", lambda: declare(drill))
+    step("scope", "Freeze whose what was reachable", lambda: scope(drill))
+    step("duties", "Find out whom to tell by when", lambda: assess(drill))
+    step("forecast", "Forecast the surge", lambda: forecast(drill))
+    step("before", "Try old passwords", lambda: try_old_passwords(drill, accepted=True))
+    step("cutover", "End every old credential", lambda: cut_over(drill))
+    step("after", "Try old passwords again", lambda: try_old_passwords(drill, accepted=False))
+    step("mailing", "Tell everybody", lambda: tell(drill))
+    step("resets", "People set new passwords", lambda: reset(drill))
+    step("letters", "People write in", lambda: write_in(drill))
+    step("desk", "Answer every question", lambda: answer(drill))
+    step("evidence", "Seal and verify the log", lambda: seal(drill))
+
+
+def enrol(drill: Drill) -> Figures:
+    """Enrol commander, counsel and the others, each with a key of their own, and the whole staff as drafted helpers of the desk."""
+    return drill.enrol_team()
+
+
+def read_customers(drill: Drill) -> Figures:
+    """Make the shop's customers file and read it: personal data into the register, old password hashes into the credential store."""
+    made = generator.write(drill.folder, customers=drill.customers, seed=drill.seed, bad=drill.scenario.drill.bad_rows, progress=drill.progress)
+    report = subjects.import_file(made.customers_file, mapping=drill.mapping, at=now(), by=drill.by, progress=drill.progress)
+    hashes = credentials.import_hashes(made.customers_file, at=now(), by=drill.by, progress=drill.progress)
+    ensure(report.read == made.read and report.rejected == made.bad, f"{made.bad} of {made.read} rows are bad, {report.rejected} were rejected")
+    ensure(hashes.accepted == report.accepted, f"{report.accepted} people, but {hashes.accepted} old passwords")
+    return {"read": report.read, "accepted": report.accepted, "rejected": report.rejected}
+
+
+def move_cards(drill: Drill) -> Figures:
+    """Let the vault's own process read the card numbers; only tokens and last four digits come back."""
+    vault = drill.vault("import", drill.folder / "cards.csv", "--tokens", drill.folder / "tokens.csv")
+    attached = subjects.attach_cards(drill.folder / "tokens.csv", store="orders", at=now(), by=drill.by)
+    (drill.folder / "cards.csv").unlink(missing_ok=True)
+    return {"cards": vault["accepted"], "attached": attached.accepted}
+
+
+def load_map(drill: Drill) -> Figures:
+    """Load the map of systems, stores and who can reach what: peacetime's work."""
+    info = inventory.load_map([drill.scenario.datamap], at=now(), by=drill.by)
+    return {"systems": info.systems, "stores": info.stores}
+
+
+def declare(drill: Drill) -> Figures:
+    """Declare: two people sign what is declared."""
+    story = drill.scenario.story
+    what = Declaration(name=story.name, cause=f"{story.cause}.", hosts=story.hosts, discovered_at=now())
+    return {"incident": drill.approved(lambda approval: incidents.declare(what, approval=approval, at=now(), by="commander"), "commander", "legal")}
+
+
+def scope(drill: Drill) -> Figures:
+    """Compute what the broken-into host reaches and what controls kept from it, and freeze who is affected."""
+    exposure = incidents.scope(drill.incident, at=now(), by="commander")
+    proved = [s.store for s in exposure.not_reached if s.proved]
+    ensure("cards" in proved, "the card vault was not proved unreachable")
+    return {
+        "people": exposure.people,
+        "cohorts": len(exposure.cohorts),
+        "stores_reached": [s.store for s in exposure.reached],
+        "stores_not_reached": [s.store for s in exposure.not_reached],
+        "proved_unreached": proved,
+    }
+
+
+def assess(drill: Drill) -> Figures:
+    """Compute the duties of the frozen cohorts under today's laws."""
+    for predicate in RETAILER:
+        obligations.answer(f"entity.{predicate}", True, incident=None, at=now(), by="legal")
+    duties = obligations.assess(drill.incident, at=now(), by="legal")
+    dated = [d.due_at for d in duties if d.due_at is not None]
+    return {"triggered": len(duties), "dated": len(dated), "earliest_due_at": min(dated).isoformat() if dated else None}
+
+
+def forecast(drill: Drill) -> Figures:
+    """Forecast calls, letters and waits for the published 24 million, and what closing the phones does."""
+    made = surge.forecast(drill.incident, drill.scenario.surge, at=now(), by="support-lead")
+    return {"calls": made.calls, "letters": round(made.letters.p50), "max_wait_s": round(made.max_wait_s.p50), "customers": drill.scenario.surge.customers}
+
+
+def try_old_passwords(drill: Drill, *, accepted: bool) -> Figures:
+    """Have simulated customers sign in with their old passwords at the public site, over HTTP."""
+    tried = people.try_logins(drill.people(drill.scenario.drill.logins), base_url=drill.public_url, threads=drill.scenario.drill.threads)
+    ensure(tried.failed == 0, f"{tried.failed} sign-ins got no answer")
+    ensure((tried.accepted if accepted else tried.refused) == tried.tried, f"{tried.accepted} of {tried.tried} old passwords were accepted")
+    return {"tried": tried.tried, "accepted": tried.accepted, "refused": tried.refused}
+
+
+def cut_over(drill: Drill) -> Figures:
+    """End every old password, session and reset link in one commit that two people signed; canaries prove it."""
+    credentials.plant_canaries(CANARIES, at=now())
+    armed = credentials.arm(incident=drill.incident, at=now(), by="identity")
+    before = credentials.try_canaries(armed.id, at=now())
+    done = drill.approved(lambda approval: credentials.commit(armed.id, approval=approval, at=now(), by="identity"), "identity", "commander")
+    after = credentials.try_canaries(armed.id, at=now())
+    ensure(before.refused == 0 and after.accepted == 0, f"canaries that survived: {after.survivors}")
+    return {"commit_ms": done.commit_ms, "sealed_ms": done.sealed_ms, "epoch": done.epoch, "nodes": len(done.nodes), "canaries_refused": after.refused}
+
+
+def tell(drill: Drill) -> Figures:
+    """Put the notice on the site, then mail it to everybody: approved by two people, sent by the workers over SMTP."""
+    notices.publish_site_notice(incident=drill.incident, template=drill.texts, at=now(), by="communications")
+    notice = notices.draft(incident=drill.incident, template=drill.texts, at=now(), by="communications")
+    mailing = drill.approved(
+        lambda approval: notices.start(notice, approval=approval, at=now(), by="communications", retry=RETRY), "communications", "legal"
+    )
+    return drill.wait_for_mailing(mailing)
+
+
+def reset(drill: Drill) -> Figures:
+    """Simulated customers read the notice, ask for a link, follow it, set a new password and sign in with it."""
+    wanted = drill.scenario.drill.resets(drill.customers)
+    done = people.reset_all(
+        drill.people(wanted), base_url=drill.public_url, office_url=drill.office_url, threads=drill.scenario.drill.threads,
+        mail_wait_s=drill.scenario.drill.mail_wait_s,
+    )  # fmt: skip
+    return {"requested": done.requested, "completed": done.completed, "refused": done.refused, "no_mail": done.no_mail, "p99_ms": done.p99_ms}
+
+
+def write_in(drill: Drill) -> Figures:
+    """Simulated customers write to the help address; the desk knows the vetted answers, and every letter must reach it."""
+    support.load_answers(drill.answers, at=now(), by="support-lead")
+    return drill.write_letters()
+
+
+def answer(drill: Drill) -> Figures:
+    """Vetted answers to all who asked the same, after two people approved each; the rest one by one by drafted colleagues."""
+    done = crew.work(home=drill.home, seed=drill.seed, clock=now, lead="support-lead", approvers=drill.keys("support-lead", "legal"), drafted=drill.drafted)
+    return drill.check_answers(done)
+
+
+def seal(drill: Drill) -> Figures:
+    """Wait until all of it stands under a signed checkpoint, verify the log from its files alone, and prove one customer's notification."""
+    drill.wait("the log to be sealed", lambda: evidence.log_status().pending == 0)
+    found = evidence.verify(drill.home)
+    ensure(found.consistent, f"the log does not verify: {found.faults}")
+    return {"entries": evidence.log_status().entries, "checkpoint_size": found.size, "verified": found.consistent, **drill.prove_one()}

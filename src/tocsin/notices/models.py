@@ -1,0 +1,252 @@
+"""Tables of the notices room. Ids of incident, exposure, subjects and approvals are numbers: those rows may outlive or precede these."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Length
+
+from tocsin.kernel.jobs import Leased
+
+from . import casecode, policy
+from .types import MailingState
+
+STATES = [s.value for s in MailingState]
+EXCEPTION_STATES = ("deferred", "bounced", "letter", "told")  # told: was deferred once, handed over later
+
+
+class BitCount(models.Func):
+    """The number of set bits of a bytea (PostgreSQL 14 and newer)."""
+
+    function = "bit_count"
+    output_field = models.BigIntegerField()
+
+
+class Notice(models.Model):
+    """A text for the people of one incident. Never changed: a new text is a new version."""
+
+    incident = models.IntegerField()
+    version = models.IntegerField()
+    created_at = models.DateTimeField()
+    created_by = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["incident", "version"], name="notices_notice_version")]
+
+
+class Variant(models.Model):
+    """One text of a notice, all its slots filled but those that differ from person to person."""
+
+    notice = models.ForeignKey(Notice, on_delete=models.PROTECT, related_name="variants")
+    key = models.TextField()
+    locale = models.TextField()
+    jurisdictions = ArrayField(models.TextField(), default=list)
+    subject = models.TextField()
+    text = models.TextField()
+    html = models.TextField()
+    blocks = models.JSONField()
+    allow_links = models.BooleanField()
+    template_sha256 = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["notice", "key"], name="notices_variant_key")]
+
+
+class Mailing(models.Model):
+    """One frozen sending of a notice to the people of one exposure. `manifest` is what two people sign."""
+
+    notice = models.ForeignKey(Notice, on_delete=models.PROTECT)
+    incident = models.IntegerField()
+    exposure = models.IntegerField()
+    state = models.TextField(default=MailingState.READY.value)
+    recipients = models.BigIntegerField(default=0)
+    merged = models.BigIntegerField(default=0)
+    manifest = models.JSONField(default=dict)
+    approval = models.BigIntegerField(null=True)
+    connections = models.IntegerField()
+    retry_first_s = models.FloatField()
+    retry_tries_max = models.IntegerField()
+    frozen_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    held_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="notices_mailing_state", condition=Q(state__in=STATES)),
+            models.UniqueConstraint(fields=["notice"], name="notices_mailing_one_live", condition=~Q(state=MailingState.DISCARDED.value)),
+        ]
+
+
+class Lane(models.Model):
+    """One mailing's share of a provider: what it may use, and its token bucket (see `sql/take_tokens.sql`)."""
+
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT, related_name="lanes")
+    provider = models.TextField()
+    connections = models.IntegerField()
+    messages_per_connection = models.IntegerField()
+    rate_per_s = models.FloatField()
+    tokens = models.FloatField(default=0)
+    refilled_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["mailing", "provider"], name="notices_lane_provider"),
+            models.CheckConstraint(
+                name="notices_lane_limits", condition=Q(connections__gte=1, messages_per_connection__gte=1, rate_per_s__gte=0)
+            ),
+        ]
+
+
+class Batch(Leased):
+    """A block: up to 1,000 recipients of one lane and variant, sent under one lease. Formats of `tried` and `sha256`: `policy`.
+
+    Invariant, checked by the database: the places tried are exactly those counted as handed over, deferred, bounced or letters. Counts
+    change by addition only, because reports of failure come in beside the sender that holds the fence.
+    `unsettled`: attempts ({"attempt", "machine"}) that began and have not written how they ended. `connections`: held under the lease.
+    """
+
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT, related_name="batches")
+    lane = models.ForeignKey(Lane, on_delete=models.PROTECT)
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT)
+    n = models.IntegerField()
+    subjects = ArrayField(models.BigIntegerField())
+    sha256 = models.BinaryField()
+    tried = models.BinaryField(default=b"")
+    doubted = models.BinaryField(default=b"")
+    handed_over = models.IntegerField(default=0)
+    deferred = models.IntegerField(default=0)
+    bounced = models.IntegerField(default=0)
+    letters = models.IntegerField(default=0)
+    connections = models.IntegerField(default=0)
+    unsettled = models.JSONField(default=list)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["lane", "id"], name="notices_batch_open", condition=Q(state="open")),
+            models.Index(fields=["mailing", "id"], name="notices_batch_mailing"),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(name="notices_batch_state", condition=Q(state__in=["open", "done"])),
+            models.CheckConstraint(name="notices_batch_case_code", condition=Q(id__lt=casecode.BLOCKS_MAX)),
+            models.CheckConstraint(name="notices_batch_rows", condition=Q(n__gte=1, n__lte=policy.BLOCK_ROWS)),
+            models.CheckConstraint(
+                name="notices_batch_counts_close",
+                condition=Q(handed_over__gte=0, deferred__gte=0, bounced__gte=0, letters__gte=0)
+                & Q(handed_over=BitCount(F("tried")) - F("deferred") - F("bounced") - F("letters")),
+            ),
+            models.CheckConstraint(
+                name="notices_batch_done",
+                condition=~Q(state="done") | Q(deferred=0, n=F("handed_over") + F("bounced") + F("letters")),
+            ),
+            models.CheckConstraint(name="notices_batch_bits", condition=Q(n__gte=8 * Length(F("tried")) - Value(7))),
+        ]
+
+
+class Merged(models.Model):
+    """An account whose mailbox is also that of `told_with`: one notice names both."""
+
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
+    subject = models.BigIntegerField()
+    told_with = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["mailing", "subject"], name="notices_merged_once")]
+        indexes = [models.Index(fields=["mailing", "told_with"], name="notices_merged_told_with")]
+
+
+class RecipientException(models.Model):
+    """A recipient with whom something went wrong: the only rows per recipient. `text` is a receiver's reply without addresses."""
+
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT)
+    place = models.SmallIntegerField()
+    subject = models.BigIntegerField()
+    state = models.TextField()
+    code = models.IntegerField(default=0)
+    enhanced = models.TextField(default="")
+    text = models.TextField(default="")
+    tries = models.IntegerField(default=0)
+    tried_at = models.DateTimeField()
+    next_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "notices_exception"
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "place"], name="notices_exception_place"),
+            models.CheckConstraint(name="notices_exception_state", condition=Q(state__in=EXCEPTION_STATES)),
+        ]
+        indexes = [models.Index(fields=["mailing", "state", "id"], name="notices_exception_state_ix")]
+
+
+class Receipt(models.Model):
+    """What the receivers said about a lot of recipients of a block, compressed. Format: `policy`. Insert only."""
+
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT)
+    attempt = models.IntegerField()
+    handed_over = models.IntegerField()
+    packed = models.BinaryField()
+    sha256 = models.BinaryField()
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["mailing", "at"], name="notices_receipt_at")]
+
+
+class Bounce(models.Model):
+    """A report of failure that came back to a bounce address of ours, by the id of the inbound mail. `applied_at`: when its block was
+    told.
+    """
+
+    inbound = models.BigIntegerField(primary_key=True)
+    batch = models.BigIntegerField()
+    place = models.IntegerField()
+    status = models.TextField(default="")
+    reason = models.TextField(default="")
+    hard = models.BooleanField()
+    received_at = models.DateTimeField()
+    applied_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["inbound"], name="notices_bounce_open", condition=Q(applied_at=None))]
+
+
+class Cursor(models.Model):
+    """How far a reader of another room's rows has come."""
+
+    name = models.TextField(primary_key=True)
+    after_id = models.BigIntegerField(default=0)
+
+
+class Letter(models.Model):
+    """A person who is to get the notice on paper. Who and where stays in `subjects` until the export."""
+
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT)
+    place = models.SmallIntegerField()
+    subject = models.BigIntegerField()
+    queued_at = models.DateTimeField()
+    exported_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["mailing", "subject"], name="notices_letter_once")]
+
+
+class SitePublication(models.Model):
+    """A notice as it stood on the company's site from `published_at` until the next one. Insert only."""
+
+    incident = models.IntegerField()
+    html = models.TextField()
+    text = models.TextField()
+    sha256 = models.BinaryField()
+    published_at = models.DateTimeField()
+    published_by = models.TextField()
+
+    class Meta:
+        db_table = "notices_sitenotice"

@@ -1,0 +1,473 @@
+"""Sends one block: claim, name who is in doubt, send, write down. The heart of the room.
+
+Steps, what is durable after each, and what a kill there costs:
+    1  claim     One transaction: lease, fence, attempt, connections held, the attempt noted as unsettled.
+                 Kill: the next claim finds that nothing was sent.
+    2  recover   Only if an earlier attempt is unsettled. One transaction: the outcomes that its journal holds, and one evidence entry
+                 for each recipient in doubt; then the journals are closed. Kill: done again.
+    3  send      `mail.send_block`: an intent in the journal before each final dot. Kill: step 2 of the next claim.
+    4  settle    One transaction, at the end and every SETTLE_S: fenced write of the block, receipt, one evidence entry per recipient
+                 handed over (and per account merged into it), exceptions, counts. Kill before: as 3. Kill after: nothing.
+    5  close     The block's journals are removed. Kill before: they are read again and found settled.
+A journal of another machine, or one that was lost, puts the whole rest of the block in doubt: each is named before it is sent again.
+The fence stands first in every transaction: a frozen sender that wakes up matches no row and writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from tocsin.evidence import actions as evidence
+from tocsin.evidence.types import EventType, SubjectEvent
+from tocsin.kernel import clock, config, jobs, sql
+from tocsin.kernel.errors import Refused, Unavailable
+from tocsin.kernel.sealing import lookup_digest
+from tocsin.mail import actions as mail
+from tocsin.mail.types import BlockToSend, Outcome, Pace, Recipient
+from tocsin.subjects import queries as subjects
+from tocsin.subjects.types import Contactable
+
+from . import casecode, frozen, policy
+from .models import Batch, Lane, Mailing, Merged, Receipt, RecipientException
+from .types import MailingState, Retry
+
+ACTOR = "sender"
+JOB = "notices.tasks.send_next"
+FINISH = "notices.tasks.finish"
+LOOK_S = 0.5  # how old the sender's knowledge of stop flag and pace may be
+SETTLE_S = 10.0  # a slow block writes down what it has that often
+BUSY_S = 1.0  # no connection of the lane is free
+HELD_LANE_S = 5.0  # a lane of rate 0
+NAMELESS = "customer"
+FREE_AT = datetime(1970, 1, 1, tzinfo=UTC)  # a lease that is over
+
+
+def code_key() -> bytes:
+    """Return the key of the case codes, derived from the estate's look-up key."""
+    return lookup_digest("case-code/1", purpose="notices")
+
+
+def machine() -> str:
+    """Return the name of this machine's journals: made once, lost with them, so that lost journals are never taken for empty ones."""
+    file: Path = config.current().home / "journal" / "machine"
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = file.with_name(f".machine.{secrets.token_hex(4)}")
+        made.write_text(secrets.token_hex(16))
+        try:
+            file.hardlink_to(made)
+        except FileExistsError:
+            return file.read_text()
+        finally:
+            made.unlink()
+        return file.read_text()
+
+
+def again(mailing: int, lane: int, *, after_s: float = 0) -> None:
+    """Enqueue the lane's next job, if none waits. Joins the caller's transaction."""
+    jobs.enqueue(JOB, after_s=after_s, unless_waiting=f"notices-{mailing}-{lane}", mailing=mailing, lane=lane)
+
+
+class Brake:
+    """Tells a running block to stop: mailing held, rate changed, or more sent than the lane's bucket gave. Looks every LOOK_S seconds."""
+
+    def __init__(self, lane: int, rate_per_s: float, connections: int) -> None:
+        self.lane, self.rate_per_s = lane, rate_per_s
+        self.overdraft = max(float(connections), rate_per_s * LOOK_S)
+        self.sent = 0
+        self.on = False
+        self.wait_s = 0.0
+        self._looked_at = clock.monotonic()
+
+    def __call__(self) -> bool:
+        """Return whether to stop, from memory or, every LOOK_S, from the database."""
+        if not self.on and clock.monotonic() - self._looked_at >= LOOK_S:
+            self._looked_at = clock.monotonic()
+            self.look()
+        return self.on
+
+    def look(self) -> None:
+        """Debit what was sent, and read how things stand."""
+        tokens, rate, state = take(self.lane, self.sent, self.rate_per_s)
+        self.sent = 0
+        overdrawn = rate < policy.UNLIMITED_PER_S and tokens < -self.overdraft
+        self.on = state != MailingState.SENDING or rate != self.rate_per_s or overdrawn
+        self.wait_s = -tokens / rate if overdrawn and rate > 0 else 0.0
+
+
+def take(lane: int, sent: int, rate_per_s: float) -> tuple[float, float, str]:
+    """Debit a lane's bucket; return (tokens, rate, state of the mailing). An unlimited lane is only read."""
+    name = "look" if rate_per_s >= policy.UNLIMITED_PER_S else "take_tokens"
+    params: dict[str, Any] = {"lane": lane} if name == "look" else {"lane": lane, "sent": sent}
+    (row,) = sql.rows("notices", name, **params)
+    return float(row[0]), float(row[1]), str(row[2])
+
+
+def send_next(mailing: int, lane: int, *, at: datetime) -> int:
+    """Claim the next free block of a lane and send it; return how many recipients got an outcome. 0: nothing to do now.
+
+    Safe to run any number of times at once. Raises Refused (and stops the mailing) when what would go out is not what was signed;
+    Unavailable when the relay fails: what was done by then is written down first; LostLease when the block is another's by now.
+    """
+    found = Mailing.objects.get(pk=mailing)
+    if found.state != MailingState.SENDING:
+        return 0
+    try:
+        plan = frozen.plan_of(found)
+        claimed = _claim(mailing, lane)
+        if claimed is None:
+            return 0
+        batch, earlier = claimed
+        block = Block(found, Lane.objects.get(pk=lane), batch, plan)
+        frozen.check_block(plan, batch, variant=block.variant, provider=block.lane.provider)
+        block.recover(earlier)
+        return block.send(at)
+    except Refused as e:
+        hold(mailing, MailingState.STOPPED, at=at, by=ACTOR, why=e.rule)
+        raise
+
+
+def hold(mailing: int, state: MailingState, *, at: datetime, by: str, why: str) -> bool:
+    """Pause or stop a mailing that is being sent; return whether it was. Senders see it within LOOK_S."""
+    with transaction.atomic():
+        found = Mailing.objects.filter(pk=mailing, state__in=[MailingState.SENDING, MailingState.PAUSED]).exclude(state=state)
+        if not found.update(state=state, held_at=at):
+            return False
+        incident = Mailing.objects.values_list("incident", flat=True).get(pk=mailing)
+        body = {"mailing": mailing, "state": state.value, "why": why}
+        evidence.record(EventType.MAILING_STOPPED, at=at, actor=by, incident=incident, body=body)
+    return True
+
+
+def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]]] | None:
+    """Lease a block with as many connections as lane and mailing have left; None if there is no block, or no connection now."""
+    with transaction.atomic():
+        held_by = Mailing.objects.select_for_update(no_key=True).get(pk=mailing)
+        limits = Lane.objects.get(pk=lane)
+        if held_by.state != MailingState.SENDING:
+            return None
+        if limits.rate_per_s == 0:
+            again(mailing, lane, after_s=HELD_LANE_S)
+            return None
+        ((all_held, lane_held),) = sql.rows("notices", "held", mailing=mailing, lane=lane)
+        free = {"lane_cap": limits.connections, "mailing_cap": held_by.connections}
+        connections = policy.connections_for_block(lane_held=lane_held, mailing_held=all_held, **free)
+        if not connections:
+            again(mailing, lane, after_s=BUSY_S)
+            return None
+        tokens, rate, _ = take(lane, 0, limits.rate_per_s)
+        if rate < policy.UNLIMITED_PER_S and tokens < 0:
+            again(mailing, lane, after_s=min(HELD_LANE_S, max(0.1, -tokens / rate)))
+            return None
+        batch = jobs.claim(Batch.objects.filter(mailing_id=mailing, lane_id=lane))
+        if batch is None:
+            return None
+        earlier = list(batch.unsettled)
+        batch.connections = connections
+        batch.unsettled = [*earlier, {"attempt": batch.attempt, "machine": machine()}]
+        batch.save(update_fields=["connections", "unsettled"])
+        more = policy.connections_for_block(lane_held=lane_held + connections, mailing_held=all_held + connections, **free)
+        if more and free_blocks(lane):
+            again(mailing, lane)
+        return batch, earlier
+
+
+def free_blocks(lane: int) -> bool:
+    """Return whether a block of the lane can be claimed now."""
+    return Batch.objects.filter(lane_id=lane, state="open", lease_until__lte=Now()).exists()
+
+
+class Block:
+    """A block under our lease, with what is known of its recipients."""
+
+    def __init__(self, mailing: Mailing, lane: Lane, batch: Batch, plan: frozen.Plan) -> None:
+        self.mailing, self.lane, self.batch, self.plan = mailing, lane, batch, plan
+        self.retry = Retry(first_s=mailing.retry_first_s, tries_max=mailing.retry_tries_max)
+        self.variant = batch.variant.key
+        self.tried = policy.places(bytes(batch.tried))
+        self.doubted = policy.places(bytes(batch.doubted))
+        self.deferred = {x.place: x for x in RecipientException.objects.filter(batch=batch, state="deferred")}
+        self.people: dict[int, Contactable] = {}
+        self.salts: dict[int, bytes] = {}
+        self.rendered: dict[int, str] = {}
+        accounts: dict[int, list[int]] = {}
+        if mailing.merged:
+            for told_with, subject in Merged.objects.filter(mailing=mailing, told_with__in=batch.subjects).values_list(
+                "told_with", "subject"
+            ):
+                accounts.setdefault(told_with, []).append(subject)
+        self.accounts: Mapping[int, list[int]] = accounts
+
+    # -- step 2 ----------------------------------------------------------------------------------------------------------------------
+
+    def recover(self, earlier: list[dict[str, Any]]) -> None:
+        """Write down what unsettled attempts did, and name whoever may have got the notice from them. Commits; then closes the journals."""
+        if earlier:
+            known = mail.recover(self.batch.pk)
+            waiting = set(range(self.batch.n)) - self.tried | self.deferred.keys()
+            done = [o for o in known.done.values() if o.n in waiting and self._is_news(o)]
+            # A journal file is made before the first byte goes out, so an attempt of this machine that has none sent nothing.
+            elsewhere = any(e["machine"] != machine() for e in earlier)
+            doubt = (waiting if elsewhere else set(known.in_doubt) & waiting) - {o.n for o in done}
+            attempts = [e["attempt"] for e in earlier]
+            self.salts = subjects.salts([s for n in {o.n for o in done} | doubt for s in self._told(n)])
+            with transaction.atomic():
+                current = [{"attempt": self.batch.attempt, "machine": machine()}]
+                self._write(done, changes={"unsettled": current}, doubt=doubt, attempts=attempts, at=clock.now())
+            self._remember(done, doubt)
+        mail.close_block(self.batch.pk)
+
+    def _is_news(self, o: Outcome) -> bool:
+        before = self.deferred.get(o.n)
+        return before is None or o.at_us > clock.us(before.tried_at)
+
+    # -- step 3 ----------------------------------------------------------------------------------------------------------------------
+
+    def send(self, at: datetime) -> int:
+        """Send to everybody who waits or whose time has come again; settle; return how many recipients got an outcome."""
+        due = [n for n in range(self.batch.n) if n not in self.tried or self._is_due(n, at)]
+        recipients, gone = self._recipients(due, clock.us(at))
+        brake = Brake(self.lane.pk, self.lane.rate_per_s, self.batch.connections)
+        trouble: Refused | Unavailable | None = None
+        unsaved, total, saved_at = gone, len(gone), clock.monotonic()
+        try:
+            for outcome in self._outcomes(recipients, brake, at):
+                unsaved.append(outcome)
+                brake.sent += 1
+                total += 1
+                if clock.monotonic() - saved_at >= SETTLE_S:
+                    self.settle(unsaved)
+                    unsaved, saved_at = [], clock.monotonic()
+        except (Refused, Unavailable) as e:
+            trouble = e
+        brake.look()
+        self.settle(unsaved, ended=True, wait_s=brake.wait_s, successor=trouble is None)
+        mail.close_block(self.batch.pk)
+        if trouble:
+            raise trouble
+        return total
+
+    def _outcomes(self, recipients: list[Recipient], brake: Brake, at: datetime) -> Iterator[Outcome]:
+        if not recipients:
+            return iter(())
+        block = BlockToSend(
+            id=self.batch.pk,
+            attempt=self.batch.attempt,
+            templates=[self.plan.templates[self.variant]],
+            recipients=recipients,
+            date=at,
+            named_in_doubt=frozenset(self.doubted),
+        )
+        pace = Pace(min(self.batch.connections, len(recipients)), self.lane.messages_per_connection, self.lane.rate_per_s)
+        return mail.send_block(block, transport=mail.transport(), pace=pace, renew=lambda: jobs.renew(self.batch), stopped=brake)
+
+    def _is_due(self, n: int, at: datetime) -> bool:
+        x = self.deferred.get(n)
+        return x is not None and x.next_at is not None and x.next_at <= at
+
+    def _told(self, n: int) -> list[int]:
+        """Return the accounts that the notice of a place speaks of, the recipient's own first."""
+        subject = self.batch.subjects[n]
+        return [subject, *self.accounts.get(subject, [])]
+
+    def _recipients(self, due: list[int], at_us: int) -> tuple[list[Recipient], list[Outcome]]:
+        """Return the recipients to send to, and outcomes for those whom the register no longer knows."""
+        self.people = {c.subject: c for c in subjects.contactables([s for n in due for s in self._told(n)])}
+        self.salts = {c.subject: c.salt for c in self.people.values()}
+        key, made, gone = code_key(), [], []
+        for n in due:
+            person = self.people.get(self.batch.subjects[n])
+            if person is None:
+                gone.append(Outcome(n, "bounced", 0, "", "not in the register any more", at_us))
+                continue
+            accounts = [self.people[s] for s in self._told(n) if s in self.people]
+            slots = {
+                "name": policy.vetted(person.name.reveal(), instead=NAMELESS),
+                "case_code": casecode.encode(key, block=self.batch.pk, place=n),
+                "references": ", ".join(policy.vetted(a.external_id, instead="-") for a in accounts),
+            }
+            self.rendered[n] = self._rendered(person.salt, slots)
+            made.append(Recipient(n=n, address=person.address.reveal(), slots=slots, key=self._key(n)))
+        return made, gone
+
+    def _key(self, n: int) -> str:
+        return f"{self.mailing.incident}:{self.batch.subjects[n]}:{self.mailing.notice_id}"
+
+    def _rendered(self, salt: bytes, slots: Mapping[str, str]) -> str:
+        """Return a MAC, under the subject's own salt, of the template and the values in it: says what was sent until the salt is erased."""
+        digest = self.plan.templates[self.variant].digest
+        return hmac.new(salt, digest + rfc8785.dumps(dict(slots)), hashlib.sha256).hexdigest()
+
+    # -- step 4 ----------------------------------------------------------------------------------------------------------------------
+
+    def settle(self, outcomes: list[Outcome], *, ended: bool = False, wait_s: float = 0.0, successor: bool = True) -> None:
+        """Write outcomes down in one transaction; with `ended` give the lease back and see to it that the lane goes on."""
+        if not outcomes and not ended:
+            return
+        doubt = {o.n for o in outcomes if o.kind == "in_doubt"}
+        done = [o for o in outcomes if o.kind != "in_doubt"]
+        now = clock.now()
+        with transaction.atomic():
+            waiting = self._write(done, changes={}, doubt=doubt, attempts=[self.batch.attempt], at=now)
+            if ended:
+                self._give_back(waiting, now=now, wait_s=wait_s, successor=successor)
+        self._remember(done, doubt)
+
+    def _give_back(self, waiting: dict[int, datetime], *, now: datetime, wait_s: float, successor: bool) -> None:
+        """End the lease: the block is done, or open for its rest at once, or for its deferred recipients when the first is due."""
+        untried = self.batch.n - len(policy.places(bytes(self.batch.tried)))
+        over = not untried and not waiting
+        due_at = min(waiting.values()) if waiting and not untried else FREE_AT
+        jobs.fenced(self.batch, state="done" if over else "open", connections=0, unsettled=[], lease_owner=None, lease_until=due_at)
+        if not successor:
+            return
+        mailing, lane = self.mailing.pk, self.lane.pk
+        if untried or free_blocks(lane):
+            again(mailing, lane, after_s=min(wait_s, HELD_LANE_S))
+        elif waiting:
+            jobs.enqueue(JOB, after_s=max(0.0, (due_at - now).total_seconds()), mailing=mailing, lane=lane)
+        if over and not Batch.objects.filter(mailing_id=mailing, state="open").exists():
+            jobs.enqueue(FINISH, unless_waiting=f"notices-finish-{mailing}", mailing=mailing)
+
+    def _write(
+        self, done: list[Outcome], *, changes: dict[str, Any], doubt: set[int], attempts: list[int], at: datetime
+    ) -> dict[int, datetime]:
+        """Write outcomes and doubts in the caller's transaction, the fence first; return who is deferred now, and until when."""
+        handed, failed, put_off = [], [], []
+        for o in done:
+            kind = policy.kind_of(o.kind, o.enhanced)
+            if kind == "handed_over":
+                handed.append(o)
+            elif kind == "deferred" and (due := self._next_try(o)) is not None:
+                put_off.append((o, due))
+            else:
+                failed.append(o)
+        before = self.deferred
+        new = {o.n for o in done}
+        n_settled = sum(1 for o in (*handed, *failed) if o.n in before)
+        self.batch.tried = policy.with_places(bytes(self.batch.tried), new, n=self.batch.n)
+        self.batch.doubted = policy.with_places(bytes(self.batch.doubted), doubt, n=self.batch.n)
+        jobs.fenced(
+            self.batch,
+            tried=self.batch.tried,
+            doubted=self.batch.doubted,
+            handed_over=F("handed_over") + len(handed),
+            bounced=F("bounced") + len(failed),
+            deferred=F("deferred") + sum(1 for o, _ in put_off if o.n not in before) - n_settled,
+            **({"sent_at": at} if handed else {}),
+            **changes,
+        )
+        if done:
+            self._receipt(done, handed=len(handed), at=at)
+        self._record_doubt(doubt, attempts=attempts, at=at)
+        self._record_handed(handed)
+        self._except(failed=failed, put_off=put_off, handed=handed)
+        gone = {o.n for o in (*handed, *failed)}
+        return {x.place: x.next_at for x in before.values() if x.place not in gone and x.next_at} | {o.n: due for o, due in put_off}
+
+    def _next_try(self, o: Outcome) -> datetime | None:
+        tries = (self.deferred[o.n].tries if o.n in self.deferred else 0) + 1
+        return policy.next_try(tries=tries, at=clock.from_us(o.at_us), retry=self.retry, spread=(self.batch.pk * 31 + o.n) % 100)
+
+    def _text(self, o: Outcome) -> str:
+        person = self.people.get(self.batch.subjects[o.n])
+        return policy.masked(o.text, person.address.reveal() if person else "")
+
+    def _receipt(self, done: list[Outcome], *, handed: int, at: datetime) -> None:
+        packed, sha256 = policy.receipt(policy.Line(o.n, o.at_us, o.kind, o.code, o.enhanced, self._text(o)) for o in done)
+        Receipt.objects.create(
+            mailing=self.mailing, batch=self.batch, attempt=self.batch.attempt, handed_over=handed, packed=packed, sha256=sha256, at=at
+        )
+
+    def _record_doubt(self, doubt: Iterable[int], *, attempts: list[int], at: datetime) -> None:
+        body = {"mailing": self.mailing.pk, "block": self.batch.pk, "attempts": attempts}
+        self._record(
+            EventType.NOTICE_IN_DOUBT,
+            (SubjectEvent(s, self.salts[s], at, {**body, "place": n}) for n in sorted(doubt) for s in self._told(n) if s in self.salts),
+        )
+
+    def _record_handed(self, handed: list[Outcome]) -> None:
+        digest = self.plan.templates[self.variant].digest.hex()
+
+        def events() -> Iterator[SubjectEvent]:
+            for o in handed:
+                body = {
+                    "mailing": self.mailing.pk,
+                    "block": self.batch.pk,
+                    "place": o.n,
+                    "variant": self.variant,
+                    "template_sha256": digest,
+                    "message_id": mail.message_id(self._key(o.n)),
+                    "code": o.code,
+                    "enhanced": o.enhanced,
+                    "reply": self._text(o),
+                }
+                if o.n in self.rendered:
+                    body["rendered_hmac"] = self.rendered[o.n]
+                for i, subject in enumerate(self._told(o.n)):
+                    if subject in self.salts:
+                        told = body if i == 0 else {**body, "with": self.batch.subjects[o.n]}
+                        yield SubjectEvent(subject, self.salts[subject], clock.from_us(o.at_us), told)
+
+        self._record(EventType.NOTICE_HANDED_OVER, events())
+
+    def _record(self, type_: EventType, events: Iterator[SubjectEvent]) -> None:
+        evidence.record_many(type_, events, actor=ACTOR, incident=self.mailing.incident)
+
+    def _except(self, *, failed: list[Outcome], put_off: list[tuple[Outcome, datetime]], handed: list[Outcome]) -> None:
+        rows = [self._exception(o, "bounced", None) for o in failed] + [self._exception(o, "deferred", due) for o, due in put_off]
+        if rows:
+            RecipientException.objects.bulk_create(
+                rows,
+                update_conflicts=True,
+                unique_fields=["batch", "place"],
+                update_fields=["state", "code", "enhanced", "text", "tries", "tried_at", "next_at"],
+            )
+        told = [o.n for o in handed if o.n in self.deferred]
+        if told:
+            RecipientException.objects.filter(batch=self.batch, place__in=told).update(state="told", next_at=None)
+
+        def events() -> Iterator[SubjectEvent]:
+            for o in failed:
+                subject = self.batch.subjects[o.n]
+                if subject in self.salts:
+                    body = {"mailing": self.mailing.pk, "block": self.batch.pk, "place": o.n, "code": o.code, "enhanced": o.enhanced}
+                    yield SubjectEvent(subject, self.salts[subject], clock.from_us(o.at_us), {**body, "reply": self._text(o)})
+
+        if failed:
+            self._record(EventType.NOTICE_FAILED, events())
+
+    def _exception(self, o: Outcome, state: str, due: datetime | None) -> RecipientException:
+        return RecipientException(
+            mailing=self.mailing,
+            batch=self.batch,
+            place=o.n,
+            subject=self.batch.subjects[o.n],
+            state=state,
+            code=o.code,
+            enhanced=o.enhanced,
+            text=self._text(o),
+            tries=(self.deferred[o.n].tries if o.n in self.deferred else 0) + 1,
+            tried_at=clock.from_us(o.at_us),
+            next_at=due,
+        )
+
+    def _remember(self, done: list[Outcome], doubt: set[int]) -> None:
+        """Bring what is in memory up to what was committed."""
+        self.tried = policy.places(bytes(self.batch.tried))
+        self.doubted |= doubt
+        if done:
+            self.deferred = {x.place: x for x in RecipientException.objects.filter(batch=self.batch, state="deferred")}

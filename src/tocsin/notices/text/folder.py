@@ -1,0 +1,119 @@
+"""Reads a notice from its folder: `notice.toml` beside the texts it names. Every fault at once.
+
+[[variant]]        key, subject, text (file), html (file), locale, jurisdictions, allow_links
+[variant.blocks]   "heading" = ["block", …]
+[site]             text (file), html (file)        optional: the notice for the company's own site
+[facts]            key = "value"                   fills {{fact:key}}
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tocsin.kernel.errors import BadInput, Fault
+from tocsin.notices.policy import VARIANTS_MAX
+from tocsin.notices.types import NoticeTexts, SiteTexts, VariantTexts
+
+FILE_BYTES_MAX = 200_000
+NAME = "notice.toml"
+
+
+class _Folder:
+    """A folder with the faults found in it so far."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place.parent if place.name == NAME else place
+        self.faults: list[Fault] = []
+        self.toml = self._toml()
+
+    def _toml(self) -> Mapping[str, Any]:
+        try:
+            return tomllib.loads(self.content(NAME, NAME))
+        except tomllib.TOMLDecodeError as e:
+            self.faults.append(Fault(NAME, str(e), "valid TOML"))
+            return {}
+
+    def content(self, field: str, name: str) -> str:
+        """Return the text of a file beside notice.toml, "" with a fault if it cannot be read."""
+        file = self.place / name
+        if Path(name).name != name:
+            self.faults.append(Fault(field, repr(name), "the name of a file in the same folder"))
+            return ""
+        try:
+            if file.stat().st_size > FILE_BYTES_MAX:
+                self.faults.append(Fault(field, f"{name}: {file.stat().st_size} bytes", f"at most {FILE_BYTES_MAX}"))
+                return ""
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            self.faults.append(Fault(field, f"{file}: {e}", "a readable UTF-8 text file"))
+            return ""
+
+    def value(self, table: Mapping[str, Any], field: str, kind: type, default: Any = None) -> Any:
+        """Return a value of the wanted type, a fault and the type's empty value otherwise."""
+        found = table.get(field.rpartition(".")[2], default)
+        if not isinstance(found, kind):
+            self.faults.append(Fault(field, repr(found), f"a {kind.__name__}"))
+            return kind()
+        return found
+
+    def strings(self, field: str, values: Any) -> tuple[str, ...]:
+        """Return a tuple of strings, a fault and () otherwise."""
+        if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+            self.faults.append(Fault(field, repr(values), "a list of strings"))
+            return ()
+        return tuple(values)
+
+    def facts(self) -> dict[str, str]:
+        """Return the facts of the file."""
+        table = self.value(self.toml, "facts", dict, {})
+        self.faults += [Fault(f"facts.{k}", repr(v), "a string") for k, v in table.items() if not isinstance(v, str)]
+        return {k: v for k, v in table.items() if isinstance(v, str)}
+
+
+def read_notice(place: Path) -> NoticeTexts:
+    """Return the texts of a notice's folder (or of its notice.toml). Raises BadInput with every fault."""
+    f = _Folder(place)
+    tables = f.value(f.toml, "variant", list, [])
+    if not f.faults and not 1 <= len(tables) <= VARIANTS_MAX:
+        f.faults.append(Fault("variant", f"{len(tables)} of them", f"1 to {VARIANTS_MAX} tables [[variant]]"))
+    variants = []
+    for i, table in enumerate(tables):
+        at = f"variant[{i}]"
+        if not isinstance(table, dict):
+            f.faults.append(Fault(at, repr(table), "a table [[variant]]"))
+            continue
+        unknown = table.keys() - {"key", "subject", "text", "html", "locale", "jurisdictions", "allow_links", "blocks"}
+        f.faults += [Fault(f"{at}.{k}", repr(table[k]), "no such key") for k in sorted(unknown)]
+        text, html = f.value(table, f"{at}.text", str), f.value(table, f"{at}.html", str)
+        blocks = f.value(table, f"{at}.blocks", dict, {})
+        variants.append(
+            VariantTexts(
+                key=f.value(table, f"{at}.key", str, "default"),
+                subject=f.value(table, f"{at}.subject", str),
+                text=f.content(f"{at}.text", text) if text else "",
+                html=f.content(f"{at}.html", html) if html else "",
+                locale=f.value(table, f"{at}.locale", str, "en"),
+                jurisdictions=f.strings(f"{at}.jurisdictions", table.get("jurisdictions", [])),
+                blocks={str(h): f.strings(f"{at}.blocks.{h}", b) for h, b in blocks.items()},
+                allow_links=f.value(table, f"{at}.allow_links", bool, False),
+            )
+        )
+    facts = f.facts()
+    if f.faults:
+        raise BadInput(f.faults)
+    return NoticeTexts(variants=tuple(variants), facts=facts)
+
+
+def read_site(place: Path) -> tuple[SiteTexts, dict[str, str]]:
+    """Return the site notice of a notice's folder and the facts for it. Raises BadInput with every fault."""
+    f = _Folder(place)
+    table = f.value(f.toml, "site", dict)
+    text, html = f.value(table, "site.text", str), f.value(table, "site.html", str)
+    texts = SiteTexts(html=f.content("site.html", html) if html else "", text=f.content("site.text", text) if text else "")
+    facts = f.facts()
+    if f.faults:
+        raise BadInput(f.faults)
+    return texts, facts

@@ -1,0 +1,175 @@
+"""Values of the notices room that cross its wall. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class MailingState(StrEnum):
+    """Where a mailing stands: frozen and waiting for signatures, being sent, held, or over."""
+
+    READY = "ready"
+    SENDING = "sending"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    ENDED = "ended"
+    DISCARDED = "discarded"  # frozen, but the exposure or the text changed before it was approved
+
+
+@dataclass(frozen=True, slots=True)
+class VariantTexts:
+    """One text of a notice. `jurisdictions`: whom it is for; empty means everybody without a variant of their own.
+
+    `blocks` maps each heading of the text to the content blocks under it (`policy.BLOCKS`).
+    """
+
+    key: str
+    subject: str
+    text: str
+    html: str
+    locale: str = "en"
+    jurisdictions: tuple[str, ...] = ()
+    blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    allow_links: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeTexts:
+    """All variants of a notice, and the facts that fill `{{fact:key}}`."""
+
+    variants: tuple[VariantTexts, ...]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTexts:
+    """The notice for the company's own site: a fragment of HTML, and the same as plain text."""
+
+    html: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a gate found in a variant. A `hard` one keeps the notice from being sent."""
+
+    gate: str
+    variant: str
+    hard: bool
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeInfo:
+    """A drafted notice and the digests of its variants."""
+
+    id: int
+    incident: int
+    version: int
+    created_at: datetime
+    created_by: str
+    variants: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewText:
+    """A variant as one recipient would get it, with made-up slot values."""
+
+    variant: str
+    subject: str
+    text: str
+    html: str
+    grade: float
+    flesch: float
+    words: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a deferred recipient is tried again: `first_s` after the first deferral, doubling, at most `tries_max` sendings in all.
+
+    The default ends after about 42 hours. Source: RFC 5321 s4.5.4.1 (retry for days); a drill shortens it.
+    """
+
+    first_s: float = 300.0
+    tries_max: int = 13
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One provider's share of a mailing."""
+
+    lane: int
+    provider: str
+    rate_per_s_max: float
+    connections: int
+    recipients: int
+    waiting: int
+    handed_over: int
+    deferred: int
+    bounced: int
+    letters: int
+    blocks_sending: int
+    eta_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MailingStatus:
+    """A mailing in numbers. recipients = waiting + handed_over + deferred + bounced + letters + lost, and lost is 0.
+
+    `in_doubt`: recipients who may have received the notice twice, each named in the evidence. `merged`: accounts told through another
+    account's mailbox. `rate_per_s`: handed over per second, of the last minute while sending, of the whole mailing afterwards.
+    """
+
+    mailing: int
+    notice: int
+    incident: int
+    state: MailingState
+    recipients: int
+    waiting: int
+    handed_over: int
+    deferred: int
+    bounced: int
+    letters: int
+    lost: int
+    in_doubt: int
+    merged: int
+    rate_per_s: float
+    started_at: datetime | None
+    ended_at: datetime | None
+    eta_at: datetime | None
+    deadline_at: datetime | None
+    lanes: tuple[LaneStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteNotice:
+    """The notice on the site. `html` passed the gates: no script, no link unless asked for, nothing from elsewhere."""
+
+    incident: int
+    html: str
+    text: str
+    sha256: str
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The answer to "did you send this?": yes, on that day, under that subject line. Nothing about whom."""
+
+    sent_at: datetime
+    subject: str
+    by_letter: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LetterReport:
+    """What `letters` exported: rows written to the file, and those left out because the register has no name any more."""
+
+    letters: int
+    skipped: int
+    file: str

@@ -1,0 +1,98 @@
+"""Tables of the subjects room. Rows are written by set-based SQL (`sql/`); 24 million of them never pass through model instances."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from .types import BASES, CONTACT_KINDS
+
+
+class Holding(models.Model):
+    """A holding profile: what some people have in which stores, told apart by its digest (`policy.mapping.profile_digest`)."""
+
+    digest = models.BinaryField(unique=True)
+
+
+class HoldingStore(models.Model):
+    """One store of a profile and the elements held there."""
+
+    holding = models.ForeignKey(Holding, on_delete=models.PROTECT, related_name="stores")
+    store = models.TextField()
+    mask = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["holding", "store"], name="subjects_holdingstore_once")]
+
+
+class Subject(models.Model):
+    """One account's person. `salt` opens their leaves in the evidence log; `forget` sets it and `name_sealed` to null."""
+
+    external_id = models.TextField(unique=True)
+    jurisdiction = models.TextField()
+    basis = models.TextField()
+    locale = models.TextField()
+    holding = models.ForeignKey(Holding, on_delete=models.PROTECT)
+    salt = models.BinaryField(null=True)
+    name_sealed = models.BinaryField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["jurisdiction", "holding"], name="subjects_subject_cube")]
+        constraints = [models.CheckConstraint(name="subjects_subject_basis", condition=models.Q(basis__in=list(BASES)))]
+
+
+class Contact(models.Model):
+    """A way to reach somebody, sealed. `lookup` finds an e-mail address again without storing it; `provider` is its lane."""
+
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE)
+    kind = models.TextField()
+    rank = models.SmallIntegerField(default=0)
+    sealed = models.BinaryField()
+    lookup = models.BinaryField(null=True)
+    provider = models.TextField(default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="subjects_contact_kind", condition=models.Q(kind__in=list(CONTACT_KINDS))),
+            models.UniqueConstraint(fields=["subject", "kind", "rank"], name="subjects_contact_once"),
+        ]
+        indexes = [models.Index(fields=["lookup"], name="subjects_contact_lookup", condition=models.Q(lookup__isnull=False))]
+
+
+class Card(models.Model):
+    """A card of somebody, as the main side knows it: the vault's token and the last four digits."""
+
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE)
+    token = models.TextField()
+    last4 = models.CharField(max_length=4)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["subject", "token"], name="subjects_card_once")]
+
+
+class Import(models.Model):
+    """A file that was read, customers or card tokens: read = accepted + rejected."""
+
+    kind = models.TextField()
+    sha256 = models.BinaryField()
+    at = models.DateTimeField()
+    by = models.TextField()
+    read = models.BigIntegerField()
+    accepted = models.BigIntegerField()
+    updated = models.BigIntegerField()
+    rejected = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="subjects_import_closes", condition=models.Q(read=models.F("accepted") + models.F("rejected"))),
+            models.CheckConstraint(name="subjects_import_kind", condition=models.Q(kind__in=["customers", "cards"])),
+        ]
+
+
+class Reject(models.Model):
+    """A row that was not taken: line, field and reason, and nothing the row said."""
+
+    source = models.ForeignKey(Import, on_delete=models.CASCADE)
+    line = models.BigIntegerField()
+    field = models.TextField()
+    reason = models.TextField()

@@ -1,0 +1,10 @@
+-- The command line fills the register; workers open contact points; the public site and intake find an address by its keyed digest only.
+REVOKE ALL ON subjects_subject, subjects_contact, subjects_holding, subjects_holdingstore, subjects_card, subjects_import, subjects_reject
+  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
+GRANT SELECT, INSERT, UPDATE ON subjects_subject TO tocsin_operator;
+GRANT SELECT, INSERT, DELETE ON subjects_contact TO tocsin_operator;
+GRANT SELECT, INSERT ON subjects_holding, subjects_holdingstore, subjects_card, subjects_import, subjects_reject TO tocsin_operator;
+GRANT SELECT ON subjects_subject, subjects_contact, subjects_holding, subjects_holdingstore, subjects_card, subjects_import TO tocsin_worker;
+GRANT UPDATE (salt, name_sealed) ON subjects_subject TO tocsin_worker;  -- forgetting is a scheduled job
+GRANT DELETE ON subjects_contact TO tocsin_worker;
+GRANT SELECT ON subjects_subject, subjects_contact, subjects_holding, subjects_holdingstore, subjects_import, subjects_reject TO tocsin_console;

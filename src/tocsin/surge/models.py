@@ -1,0 +1,26 @@
+"""Table of the surge room. A measure is written once and never changed: what was forecast is evidence of why we mailed at that pace."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Length
+from django.db.models.lookups import Exact
+
+
+class Measure(models.Model):
+    """One forecast as made: its inputs (canonical JSON, with the SHA-256 the evidence entry names) and its figures."""
+
+    incident = models.IntegerField()
+    kind = models.TextField()
+    at = models.DateTimeField()
+    by = models.TextField()
+    inputs = models.TextField()
+    digest = models.BinaryField()
+    figures = models.JSONField()
+
+    class Meta:
+        indexes = [models.Index(fields=["incident", "-id"], name="surge_measure_latest")]
+        constraints = [
+            models.CheckConstraint(name="surge_measure_kind_known", condition=models.Q(kind="forecast")),
+            models.CheckConstraint(name="surge_measure_digest_sha256", condition=Exact(Length("digest"), 32)),
+        ]

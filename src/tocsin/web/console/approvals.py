@@ -1,0 +1,31 @@
+"""What waits for two people, and how to sign it."""
+
+from __future__ import annotations
+
+import json
+
+from django.http import HttpRequest, HttpResponse
+
+from tocsin.staff import queries
+
+from .page import page, staff_only
+
+
+@staff_only
+def show(request: HttpRequest) -> HttpResponse:
+    """Show open approvals, exactly as they would be signed, and those already used."""
+    approvals = [
+        {
+            "id": a.id,
+            "act": a.act,
+            "granted": a.granted,
+            "signed_by": a.signed_by,
+            "roles": a.roles,
+            "requested_by": a.requested_by,
+            "requested_at": a.requested_at,
+            "hex": a.digest.hex(),
+            "text": json.dumps(a.payload, indent=2, sort_keys=True, ensure_ascii=False),
+        }
+        for a in queries.approvals(open_only=False)
+    ]
+    return page("approvals", {"approvals": approvals, "operators": queries.operators()}, request)

@@ -1,0 +1,44 @@
+"""What every page of the console shares: sign-in required, the links of the rooms, the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+
+P = ParamSpec("P")
+
+ROOMS = (
+    ("/", "Incident", "i"),
+    ("/desk", "Desk", "d"),
+    ("/approvals", "Approvals", "a"),
+    ("/log", "Log", "l"),
+    ("/receipt", "Receipt", "r"),
+)
+
+
+def page(template: str, context: dict[str, Any], request: HttpRequest, *, status: int = 200) -> HttpResponse:
+    """Return a page of the console with the room links."""
+    here = max((url for url, _, _ in ROOMS if request.path.startswith(url)), key=len, default="/")
+    links = [{"url": url, "name": name, "key": key, "here": url == here} for url, name, key in ROOMS]
+    return render(request, f"console/{template}.html", {**context, "links": links}, status=status)
+
+
+def staff_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """Let only signed-in operators see a view, and let no cache keep it."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        return view(request, *args, **kwargs)
+
+    return login_required(never_cache(guarded))
+
+
+def who(request: HttpRequest) -> str:
+    """Return the signed-in operator's name."""
+    return str(request.user.get_username())

@@ -1,0 +1,33 @@
+"""Sign in and out of the console. Five failures for one name from one address rest the sign-in for a quarter of an hour (django-axes)."""
+
+from __future__ import annotations
+
+from django.contrib.auth import authenticate, login, logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Show the sign-in form, or sign an operator in and go where they wanted to."""
+    if request.method == "GET":
+        return render(request, "console/sign_in.html", {"username": ""})
+    name = request.POST.get("username", "")
+    user = authenticate(request, username=name, password=request.POST.get("password", ""))
+    if user is None:
+        locked = bool(getattr(request, "axes_locked_out", False))
+        return render(request, "console/sign_in.html", {"username": name, "failed": True, "locked": locked}, status=429 if locked else 403)
+    login(request, user)
+    wanted = request.GET.get("next", "/")
+    return redirect(wanted if url_has_allowed_host_and_scheme(wanted, {request.get_host()}) else "/")
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session."""
+    logout(request)
+    return redirect("/sign-in")

@@ -1,0 +1,202 @@
+"""Pages for customers. Each view makes one call into a room and renders.
+
+Two secrets live in cookies, both HttpOnly and SameSite=Lax: the reset link's token, swapped out of the address at the first GET so that it
+stands in no history and no Referer, and the session id. Lax and not Strict: the link is followed from a mail, and a Strict cookie would be
+withheld from the page that the redirect leads to. Pages send `Referrer-Policy: same-origin`, because browsers that are told `no-referrer`
+post forms with `Origin: null`, which no check of the origin can accept; the one response whose own address is secret says `no-referrer`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from tocsin.credentials import actions as credentials
+from tocsin.credentials import queries as credentials_now
+from tocsin.credentials.types import LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, SESSION_LIFE, TOKEN_LIFE, TOKEN_SHAPE
+from tocsin.kernel import clock, config
+from tocsin.kernel.errors import BadInput, Busy, NotFound, Unavailable
+from tocsin.kernel.private import Private
+from tocsin.notices import queries as notices
+
+LINK_COOKIE = "tocsin_link"
+LINK_PATH = "/passwordchange"
+SESSION_COOKIE = "tocsin_sign_in"
+CODE_CHARS_MAX = 40
+HSTS_S = 31_536_000
+
+View = Callable[..., HttpResponse]
+
+
+class SeeOther(HttpResponseRedirect):
+    """303: go there with a GET, whatever this request was."""
+
+    status_code = 303
+
+
+def waiting_page(view: View) -> View:
+    """Answer with a waiting page, 503 and Retry-After, when all places for hashing are taken or the database is out of reach."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: str, **kwargs: str) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except Busy as e:
+            response = _page(request, "waiting", 503, back=request.path_info)
+            response.headers["Retry-After"] = str(math.ceil(e.retry_after_s))
+            return response
+        except Unavailable:
+            response = _page(request, "waiting", 503, back=request.path_info, away=True)
+            response.headers["Retry-After"] = "5"
+            return response
+
+    return guarded
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Show the site notice and the way to a new password."""
+    return _page(request, "home", notice=notices.site_notice(), all_were_reset=credentials_now.all_were_reset())
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def ask(request: HttpRequest) -> HttpResponse:
+    """Ask for a reset link: one answer for every address."""
+    if request.method != "POST":
+        return _page(request, "ask")
+    email = request.POST.get("email", "")
+    try:
+        credentials.request_reset(email, at=clock.now())
+    except BadInput:
+        return _page(request, "ask", 422, email=email[:LOGIN_CHARS_MAX], fault=True)
+    return _page(request, "asked", minutes=int(TOKEN_LIFE.total_seconds() // 60))
+
+
+@require_safe
+def follow_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Move the token from the address into a cookie. Reads and changes nothing else: mail scanners open links before people do."""
+    response = SeeOther(f"{LINK_PATH}/new")
+    if TOKEN_SHAPE.fullmatch(token):
+        _set(response, LINK_COOKIE, token, TOKEN_LIFE, path=LINK_PATH)
+    else:
+        response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
+    return _seal(response, referrer="no-referrer")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters()
+@waiting_page
+def choose(request: HttpRequest) -> HttpResponse:
+    """Choose a new password with the link in the cookie."""
+    token = request.COOKIES.get(LINK_COOKIE, "")
+    if request.method != "POST":
+        found = credentials_now.open_token(token, at=clock.now())
+        return _choose(request) if found else _dead(request)
+    password, again = request.POST.get("password", ""), request.POST.get("password_again", "")
+    if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
+        return _choose(request, 413, [f"It is longer than {PASSWORD_BYTES_MAX} bytes."])
+    if password != again:
+        return _choose(request, 422, ["The two entries differ. Please type the same password twice."])
+    try:
+        credentials.redeem(token, Private(password), at=clock.now())
+    except BadInput as e:
+        return _choose(request, 422, [fault.wanted for fault in e.faults])
+    except NotFound:
+        return _dead(request)
+    response = _page(request, "done")
+    response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
+    response.delete_cookie(SESSION_COOKIE)
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_post_parameters()
+@waiting_page
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign in: one answer for a wrong password, an ended one and an unknown address."""
+    all_were_reset = credentials_now.all_were_reset()
+    if request.method != "POST":
+        return _page(request, "login", all_were_reset=all_were_reset)
+    email = request.POST.get("email", "")[:LOGIN_CHARS_MAX]
+    try:
+        sid = credentials.log_in(email, Private(request.POST.get("password", "")), at=clock.now())
+    except BadInput:
+        return _page(request, "login", 413, email=email, failed=True, all_were_reset=all_were_reset)
+    if sid is None:
+        return _page(request, "login", email=email, failed=True, all_were_reset=all_were_reset)
+    response = SeeOther("/account")
+    _set(response, SESSION_COOKIE, sid, SESSION_LIFE, path="/")
+    return _seal(response)
+
+
+@require_safe
+@waiting_page
+def account(request: HttpRequest) -> HttpResponse:
+    """Show that somebody is signed in, or lead to the sign-in."""
+    found = credentials_now.session(request.COOKIES.get(SESSION_COOKIE, ""), at=clock.now())
+    return _page(request, "account", since=found.created_at) if found else _seal(SeeOther("/login"))
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session of this browser."""
+    if sid := request.COOKIES.get(SESSION_COOKIE):
+        credentials.log_out(sid)
+    response = SeeOther("/")
+    response.delete_cookie(SESSION_COOKIE)
+    return _seal(response)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def check(request: HttpRequest) -> HttpResponse:
+    """Tell whether a message with this code came from us, and when."""
+    if request.method != "POST":
+        return _page(request, "check")
+    code = request.POST.get("code", "").strip()[:CODE_CHARS_MAX]
+    return _page(request, "check", code=code, asked=True, sent=notices.was_sent(code) if code else None)
+
+
+def _choose(request: HttpRequest, status: int = 200, reasons: list[str] | None = None) -> HttpResponse:
+    return _page(request, "choose", status, reasons=reasons or [], chars_min=PASSWORD_CHARS_MIN)
+
+
+def _dead(request: HttpRequest) -> HttpResponse:
+    response = _page(request, "dead", 410)
+    response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
+    return response
+
+
+def _page(request: HttpRequest, name: str, status: int = 200, **context: object) -> HttpResponse:
+    current = config.current()
+    frame = {"brand": current.company.brand, "help_address": current.mail.help_address, "here": name}
+    return _seal(render(request, f"public/{name}.html", frame | context, status=status))
+
+
+def _set(response: HttpResponse, name: str, value: str, life: timedelta, *, path: str) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=int(life.total_seconds()),
+        path=path,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def _seal(response: HttpResponse, *, referrer: str = "same-origin") -> HttpResponse:
+    """Add the headers that every answer bears."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = referrer
+    response.headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
+    if settings.SESSION_COOKIE_SECURE:
+        response.headers["Strict-Transport-Security"] = f"max-age={HSTS_S}; includeSubDomains"
+    return response

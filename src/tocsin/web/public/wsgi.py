@@ -1,0 +1,15 @@
+"""The WSGI application of the public process. It joins as a node: until its lease is granted, and after it is lost, nobody is let in."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tocsin.settings")
+os.environ.setdefault("TOCSIN_PROCESS", "public")
+application = get_wsgi_application()
+
+from tocsin.credentials import actions as credentials  # noqa: E402  # after the settings are loaded
+
+lease = credentials.join_as_node()

@@ -1,0 +1,43 @@
+"""An incident with people to tell, a team that signs, and a post office that records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from tests.conftest import forget
+from tests.notices.office import Office
+from tocsin.notices import frozen
+
+AT = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def office() -> Iterator[Office]:
+    """Give a recording post office."""
+    made = Office()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shop(estate: Path, office: Office, transactional_db: None) -> Path:
+    """Give the home of a demo estate whose relay is the post office."""
+    (estate / "tocsin.toml").write_text(
+        f"""[estate]
+kind = "demo"
+[mail]
+relay_port = {office.port}
+connections = 8
+messages_per_connection = 50
+"""
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM procrastinate_jobs")  # no model of ours: the flush between tests leaves them
+    forget()
+    frozen.forget_plans()
+    return estate

@@ -1,0 +1,136 @@
+"""The whole way of a customer in a real browser: notice, link, password, sign-in; by keyboard, 320 px wide, with and without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from tests.credentials.shop import GOOD, PEOPLE, cut
+from tests.web.conftest import deliver
+
+pytestmark = pytest.mark.browser
+FIRST = PEOPLE[0]
+WIDTHS = (320, 1280)
+
+
+@pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
+def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+    """Give a page 320 px wide; it fails the test if it asks anything of another host or breaks the content policy."""
+    context = browser.new_context(java_script_enabled=request.param, viewport={"width": 320, "height": 640})
+    page = context.new_page()
+    foreign: list[str] = []
+    page.on("request", lambda r: foreign.append(r.url) if "//localhost:" not in r.url and not r.url.startswith("data:") else None)
+    complaints: list[str] = []
+    page.on("console", lambda m: complaints.append(m.text) if m.type in {"error", "warning"} and "status of" not in m.text else None)
+    yield page
+    context.close()
+    assert foreign == []
+    assert complaints == []
+
+
+def fits(page: Page) -> None:
+    """Check that nothing must be scrolled sideways; a browser that runs no scripts cannot be asked."""
+    width = page.evaluate("document.documentElement.scrollWidth") if page.context.browser else 0
+    assert width <= page.viewport_size["width"], page.url  # type: ignore[index]
+
+
+def type_and_send(page: Page, *texts: str) -> None:
+    """Fill a form as a keyboard does: from the first field on, Tab between them, Enter at the end."""
+    page.locator("form input:not([type=hidden])").first.focus()
+    for n, text in enumerate(texts):
+        if n:
+            page.keyboard.press("Tab")
+            if page.locator("button.show:focus").count():
+                page.keyboard.press("Tab")
+        page.keyboard.type(text)
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def test_from_the_notice_to_the_sign_in(real_shop: Path, live_server: LiveServer, page: Page) -> None:
+    cut(real_shop)
+    token = "T" * 43
+    page.goto(live_server.url)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Please set a new password")
+    fits(page)
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_text("Skip to the page")
+    page.get_by_role("link", name="Set a new password").press("Enter")
+    type_and_send(page, FIRST.email)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Now look into your mailbox")
+    fits(page)
+    assert deliver(token)
+    page.goto(f"{live_server.url}/passwordchange/t/{token}")
+    assert page.url.endswith("/passwordchange/new")
+    fits(page)
+    type_and_send(page, "too short", "too short")
+    expect(page.get_by_role("alert")).to_contain_text("at least 15")
+    type_and_send(page, GOOD, GOOD)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your new password is set")
+    page.get_by_role("link", name="Sign in with it").press("Enter")
+    type_and_send(page, FIRST.email, FIRST.password)
+    expect(page.get_by_role("alert")).to_contain_text("do not fit together")
+    page.locator("#email").fill("")
+    type_and_send(page, FIRST.email, GOOD)
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed in")
+    page.get_by_role("button", name="Sign out").press("Enter")
+    page.goto(f"{live_server.url}/account")
+    assert page.url.endswith("/login")
+    page.goto(f"{live_server.url}/passwordchange/t/{token}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This link no longer works")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_and_nothing_overflows(real_shop: Path, live_server: LiveServer, browser: Browser, scheme: Any) -> None:
+    cut(real_shop)
+    for width, customer in zip(WIDTHS, PEOPLE, strict=False):  # a second request of the same address would wait behind the first
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+        page = context.new_page()
+
+        def look(what: str, page: Page = page) -> None:
+            found = [f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in Axe().run(page).response["violations"]]
+            assert found == [], what
+            fits(page)
+
+        for path in ("/", "/passwordchange", "/login", "/check", "/passwordchange/new", "/nowhere"):
+            page.goto(live_server.url + path)
+            look(path)
+        page.goto(f"{live_server.url}/check")
+        type_and_send(page, "00000-00000")
+        look("unknown code")
+        page.goto(f"{live_server.url}/passwordchange")
+        type_and_send(page, customer.email)
+        look("asked")
+        token = f"{width}".ljust(43, "t")
+        assert deliver(token)
+        page.goto(f"{live_server.url}/passwordchange/t/{token}")
+        look("choose")
+        type_and_send(page, "short", "short")
+        look("refused")
+        type_and_send(page, f"{GOOD} {width}", f"{GOOD} {width}")
+        look("done")
+        page.goto(f"{live_server.url}/login")
+        type_and_send(page, customer.email, "wrong")
+        look("failed")
+        type_and_send(page, "", f"{GOOD} {width}")
+        look("account")
+        context.close()
+
+
+def test_the_show_button_shows_and_hides(real_shop: Path, live_server: LiveServer, browser: Browser) -> None:
+    page = browser.new_context().new_page()
+    page.goto(f"{live_server.url}/login")
+    page.locator("#password").fill("visible for a moment")
+    button = page.get_by_role("button", name="Show the password")
+    button.click()
+    expect(page.locator("#password")).to_have_attribute("type", "text")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.click()
+    expect(page.locator("#password")).to_have_attribute("type", "password")
+    page.context.close()
