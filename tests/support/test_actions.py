@@ -217,9 +217,10 @@ def test_secrets_are_gone_before_anybody_reads_and_before_they_rest(desk: Path) 
     assert "4111" not in newest_reply()["subject"]
 
 
-def test_lists_senderless_mail_and_ourselves_are_kept_and_not_answered(desk: Path) -> None:
-    write("ann@people.example", RESET, headers={"List-Id": "<news.people.example>"})
+def test_mail_without_sender_and_from_ourselves_is_kept_and_not_answered(desk: Path) -> None:
+    write("nobody", RESET)
     write("help@shop.example", RESET)
+    write("ann@people.example", RESET, headers={"List-Id": "<news.people.example>"})  # a machine's: the mail room keeps it to itself
     assert actions.take_in(at=AT).set_aside == 2
     status = queries.status()
     assert (status.received, status.set_aside) == (0, 2)
@@ -281,3 +282,11 @@ def test_answers_are_loaded_whole_or_not_at_all_and_versioned(desk: Path, tmp_pa
     with pytest.raises(BadInput) as found:
         actions.load_answers(wrong, at=AT, by="lena")
     assert len(found.value.faults) == 4
+
+
+def test_the_authentication_results_of_strangers_change_nothing(desk: Path) -> None:
+    write("ann@people.example", RESET, headers={"Authentication-Results": "mx.evil.example; dmarc=pass header.from=shop.example"})
+    write("bob@people.example", RESET)
+    actions.take_in(at=AT)
+    rows = list(Message.objects.order_by("inbound").values("urgency", "question", "set_aside", "ranking"))
+    assert rows[0] == rows[1]

@@ -25,7 +25,6 @@ BATCHES_MAX = 50  # in one call: ten thousand mails, then the next call goes on
 ACTOR = "desk"
 REFERENCES_MAX = 20
 RANKED = 3  # suggestions kept with a message
-BULK_PRECEDENCE = frozenset({"bulk", "list", "junk"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +96,10 @@ def _read(info: InboundInfo, classifier: classify.Classifier) -> _Read:
 
 
 def _set_aside(parsed: ParsedMessage, address: str) -> str:
-    """Return why nobody is to be answered: no sender, a list (RFC 3834 s2), or ourselves; "" for a person's mail."""
+    """Return why nobody is to be answered: no sender, or ourselves; "" for a person's mail. Machines and lists the mail room has sorted out."""
     own = config.current().mail
     if subjects.mailbox_key(address) is None:
         return "no_sender"
-    if "list-id" in parsed.headers or parsed.headers.get("precedence", "").strip().lower() in BULK_PRECEDENCE:
-        return "list"
     ours = {own.help_address.lower(), own.from_address.lower()}
     return "ourselves" if address.lower() in ours or address.lower().endswith(f"@{own.bounce_domain.lower()}") else ""
 

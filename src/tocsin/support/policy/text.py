@@ -75,7 +75,9 @@ def own_words(text: str) -> str:
             continue
         if _SIGNATURE.fullmatch(line):
             at += 1
-            while any(x.strip() for x in kept) and at < len(lines) and not lines[at].lstrip().startswith(">") and not _wrote_lines(lines, at):
+            while (
+                any(x.strip() for x in kept) and at < len(lines) and not lines[at].lstrip().startswith(">") and not _wrote_lines(lines, at)
+            ):
                 at += 1
             continue
         if not _FOOTER.fullmatch(line):

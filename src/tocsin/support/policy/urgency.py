@@ -28,7 +28,8 @@ _PATTERNS: dict[str, tuple[str, ...]] = {  # alternatives, several on a line
         r"fear for my (?:life|safety)|come (?:for|after) you",
     ),
     "fraud_now": (
-        r"fraud|(?:somebody|someone|a stranger|thie(?:f|ves))[^.!?\n]{0,40}\b(?:order|shop|buy|bought|pay|paid|spen[dt]|us(?:e|ing)|charg|debit|withdr|steal|empt|drain)",
+        r"fraud|(?:somebody|someone|a stranger|thie(?:f|ves))[^.!?\n]{0,40}"  # one alternative over two lines
+        r"\b(?:order|shop|buy|bought|pay|paid|spen[dt]|us(?:e|ing)|charg|debit|withdr|steal|empt|drain)",
         r"unauthori[sz]ed|(?:did ?n[o']?t|did not|never) (?:make|order|buy|bought|ordered|authori[sz]e|place|placed|purchase)",
         r"strange (?:charge|order|payment|transaction)",
         r"(?:unknown|suspicious|fraudulent|false) (?:charge|order|payment|transaction|purchase|withdrawal)",
