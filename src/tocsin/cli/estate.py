@@ -58,6 +58,7 @@ def demo(
             raise BadInput.of("--resume", str(home), "a home in which a demo was begun")
         if not (home / "tocsin.toml").exists():
             _write_config(home, kind="demo", ports=_ports(port))
+            scenarios.place_personalities(checked, home)
         trip = (*PYTHON, "tocsin.cli", "trip", "--scenario", str(checked.path), "--customers", str(customers), "--seed", str(seed))
         flags = [*(["--json"] if output.as_json else []), *(["--resume"] if resume else []), *([] if exit else ["--stay"])]
         raise typer.Exit(_run(home, foreground=(*trip, *flags), stay=not exit))
@@ -108,6 +109,7 @@ def _run(home: Path, *, foreground: tuple[str, ...] | None, stay: bool) -> int:
         owner = os.environ.get("TOCSIN_DATABASE_URL") or stack.enter_context(LocalPg(home / "pg"))
         stack.callback(supervisor.stop)
         env = _Environment(os.environ.copy(), _migrated(owner))
+        _make_vault(home)
         write_private(home / "operator.dsn", env.dsns["operator"])  # for the commands people give while the estate runs
         stack.callback((home / "operator.dsn").unlink, missing_ok=True)
         _start_all(supervisor, current, env)
@@ -137,6 +139,14 @@ def _migrated(owner_dsn: str) -> dict[str, str]:
             raise Unavailable("database", done.stderr.strip()[-2000:]) from None
     dsns: dict[str, str] = json.loads(done.stdout)
     return dsns
+
+
+def _make_vault(home: Path) -> None:
+    """Make keys, database and log of the vault where they do not exist; in its own program, which knows nothing of ours."""
+    env = {k: v for k, v in os.environ.items() if k not in {"TOCSIN_DATABASE_URL", "TOCSIN_PROCESS"}}
+    done = subprocess.run([*PYTHON, "tocsin_vault", "init", "--home", str(home)], env=env, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Unavailable("vault", (done.stdout + done.stderr).strip()[-2000:])
 
 
 def _start_all(supervisor: Supervisor, current: config.Config, env: _Environment) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from tocsin.kernel.errors import BadInput, TocsinError
 
-from . import estate, output, processes, rooms
+from . import drills, estate, output, processes, rooms
 
 EPILOG = "Every command takes --json (one JSON document on standard output) and --home DIR (where the estate lives)."
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 estate.register(app)
 processes.register(app)
+drills.register(app)
 rooms.register(app)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.request import urlopen
@@ -42,6 +44,7 @@ TEAM: dict[str, tuple[str, ...]] = {
 CONSOLE_USER = "commander"
 DRAFTED_MAX = 20  # simulated colleagues at the desk; the real staff of the story had 2,000
 WAIT_S_MAX = 600.0
+READY_S_MAX = 90.0
 POLL_S = 0.25
 VAULT_S_MAX = 3600.0
 PROOF_FILES = ("event.json", "salt", "leaf", "proof")
@@ -138,6 +141,13 @@ class Drill:
                 raise Unavailable("estate", f"waited {limit_s:.0f} s for {what}; see {self.home / 'logs'}")
             pause.wait(POLL_S)
 
+    def wait_until_ready(self) -> None:
+        """Wait until the processes of the estate answer: both sites, the post office, the intake and the vault."""
+        current = config.current()
+        for url in (f"{self.public_url}/", f"{self.office_url}/api/counts", f"http://127.0.0.1:{current.web.console_port}/sign-in"):
+            self.wait(url, lambda url=url: _answers(url), limit_s=READY_S_MAX)  # type: ignore[misc]
+        self.wait("the intake", lambda: _listens(current.intake.host, current.intake.port), limit_s=READY_S_MAX)
+
     def wait_for_mailing(self, mailing: int) -> Figures:
         """Wait until a mailing has ended; check that nobody was lost and that the post office saw what our tables say."""
 
@@ -205,8 +215,8 @@ class Drill:
         status = desk.status()
         ensure(status.received == status.answered + status.open, f"the desk does not close: {status}")
         asked = {email for _, email, kind, _ in written if kind != "auto"}
-        self.wait("every answer to be delivered", lambda: answers_received(self, written).answered >= len(asked), limit_s=120)
-        seen = answers_received(self, written)
+        self.wait("every answer to be delivered", lambda: answers_received(self.office, self.answers, written).answered >= len(asked), limit_s=120)
+        seen = answers_received(self.office, self.answers, written)
         return {
             "received": status.received,
             "urgent": sum(urgent for _, _, _, urgent in written),
@@ -241,3 +251,19 @@ class Drill:
                 if subject is not None and entry.type == EventType.NOTICE_HANDED_OVER:
                     return person.customer_id, subject, entry.id
         raise NotFound("the notice was handed over to nobody")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as reply:  # noqa: S310 - processes of this estate on loopback
+            return bool(reply.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True

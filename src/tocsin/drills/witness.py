@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from .drill import Drill
 
 FINGERPRINT_CHARS = 60
 
@@ -21,16 +20,16 @@ class Seen:
     wrong: int
 
 
-def answers_received(drill: Drill, written: list[list[Any]]) -> Seen:
-    """Ask the post office for the replies to these letters ([message id, address, kind, urgent])."""
-    vetted = {_print(q["answer"]): q["name"] for q in tomllib.loads(drill.answers.read_text())["question"]}
+def answers_received(office: Callable[[str], dict[str, Any]], vetted_answers: Path, written: list[list[Any]]) -> Seen:
+    """Ask the post office (its API by path) for the replies to these letters ([message id, address, kind, urgent])."""
+    vetted = {_print(q["answer"]): q["name"] for q in tomllib.loads(vetted_answers.read_text())["question"]}
     kinds: dict[str, dict[str, str]] = {}
     for message_id, email, kind, _ in written:
         if kind != "auto":
             kinds.setdefault(email, {})[message_id] = kind
     answered = wrong = 0
     for email, asked in kinds.items():
-        replies = [m for m in drill.office(f"/api/messages?to={quote(email)}")["messages"] if m.get("in_reply_to") in asked]
+        replies = [m for m in office(f"/api/messages?to={quote(email)}")["messages"] if m.get("in_reply_to") in asked]
         answered += bool(replies)
         for reply in replies:
             given = next((name for text, name in vetted.items() if text in _print(reply["text"], whole=True)), None)

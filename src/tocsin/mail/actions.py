@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -156,11 +157,12 @@ def _check(block: BlockToSend) -> None:
                               f"at most {template.SLOT_CHARS_MAX} characters")
 
 
-def queue_single(*, purpose: str, to: Private[str], subject: str, text: str, html: str | None, reply_to: str | None, in_reply_to: str | None,
-                 references: Sequence[str], at: datetime, dedupe_key: str) -> int:
+def queue_single(*, purpose: str, to: Private[str], subject: str, text: str, html: str | None = None, reply_to: str | None = None,
+                 in_reply_to: str | None = None, references: Sequence[str] = (), at: datetime, dedupe_key: str) -> int:
     """Queue one mail to one person, with its job, in the caller's transaction; return its Outbound's id.
 
-    The same `dedupe_key` gives the same id and no second mail. `purpose`: what the queue's operator may read ("reset", "answer"). Everything
+    The same `dedupe_key` gives the same id and no second mail. `purpose`: what the queue's operator may read ("reset", "answer").
+    Everything
     else is sealed. `text` and `html` are taken as they are: braces are no slots. Raises BadInput with all faults, the address not shown.
     """
     faults = []
@@ -192,13 +194,14 @@ def _single_template(single: dict[str, str | list[str] | None]) -> Template:
     mail = config.current().mail
     headers = {"Auto-Submitted": "auto-generated"}
     if single["in_reply_to"]:
-        references = list(single["references"] or [single["in_reply_to"]])
-        while len(" ".join(map(str, references))) > REFERENCES_CHARS_MAX:
+        references = list(map(str, single["references"] or [])) or [str(single["in_reply_to"])]
+        while len(" ".join(references)) > REFERENCES_CHARS_MAX:
             references.pop(0)
-        headers = {"In-Reply-To": str(single["in_reply_to"]), "References": " ".join(map(str, references))}
+        headers = {"In-Reply-To": str(single["in_reply_to"]), "References": " ".join(references)}
     text, markup = (None if v is None else re.sub(r"([{}])(?=\1)", "\\1\u2060", str(v)) for v in (single["text"], single["html"]))
-    return template.compile_notice(from_name=mail.from_name, from_address=mail.from_address, reply_to=str(single["reply_to"] or mail.help_address),
-                                   subject=str(single["subject"]), text=text or "", html_text=markup, headers=headers)
+    return template.compile_notice(
+        from_name=mail.from_name, from_address=mail.from_address, reply_to=str(single["reply_to"] or mail.help_address),
+        subject=str(single["subject"]), text=text or "", html_text=markup, headers=headers)
 
 
 def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
@@ -223,8 +226,8 @@ def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
     # Durable before the wire: the Message-ID by which an answer will find this row, and that a repeat may be on its way.
     jobs.fenced(row, message_id=dkim.message_id(key("message_id").reveal(), f"single/{outbound}", mail.dkim_domain),
                 repeats=row.repeats + bool(doubt))
-    block = BlockToSend(number, row.attempt, [_single_template(single)], [Recipient(0, single["to"], {}, f"single/{outbound}")], row.queued_at,
-                        named_in_doubt=doubt)
+    person = Recipient(0, single["to"], {}, f"single/{outbound}")
+    block = BlockToSend(number, row.attempt, [_single_template(single)], [person], row.queued_at, named_in_doubt=doubt)
     outcomes = list(send_block(block, transport=transport, pace=SINGLE_PACE, renew=lambda: jobs.renew(row), stopped=lambda: False))
     if not outcomes:
         raise Unavailable("mail transport", f"mail {outbound} was not tried")
@@ -257,19 +260,18 @@ def take_in_many(deliveries: Sequence[Delivery]) -> list[int]:
         raise BadInput.of("deliveries", len(deliveries), f"1 to {TAKE_IN_MAX}")
     rows = [_inbound(d) for d in deliveries]
     unique = list({row["digest"]: row for row in rows}.values())
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [TAKE_IN_LOCK])
-            cursor.execute(sql.text("mail", "take_in"), {name: [row[name] for row in unique] for name in unique[0]})
-            ids = {bytes(digest): int(i) for i, digest in cursor.fetchall()}
-            missing = [row["digest"] for row in unique if row["digest"] not in ids]
-            if missing:
-                cursor.execute("SELECT id, digest FROM mail_inbound WHERE digest = ANY(%s::bytea[])", [missing])
-                ids |= {bytes(digest): int(i) for i, digest in cursor.fetchall()}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [TAKE_IN_LOCK])
+        cursor.execute(sql.text("mail", "take_in"), {name: [row[name] for row in unique] for name in unique[0]})
+        ids = {bytes(digest): int(i) for i, digest in cursor.fetchall()}
+        missing = [row["digest"] for row in unique if row["digest"] not in ids]
+        if missing:
+            cursor.execute("SELECT id, digest FROM mail_inbound WHERE digest = ANY(%s::bytea[])", [missing])
+            ids |= {bytes(digest): int(i) for i, digest in cursor.fetchall()}
     return [ids[row["digest"]] for row in rows]
 
 
-def _inbound(delivery: Delivery) -> dict[str, object]:
+def _inbound(delivery: Delivery) -> dict[str, Any]:
     root = mime.parse(delivery.raw)
     secret = key("verp").reveal()
     locals_ = [a.rpartition("@")[0] for a in delivery.envelope_to]
@@ -278,8 +280,9 @@ def _inbound(delivery: Delivery) -> dict[str, object]:
     same = json.dumps([root.get("message-id"), root.get("from"), verp_of, single]).encode()
     envelope = json.dumps({"from": delivery.envelope_from, "to": delivery.envelope_to}).encode()
     blob = deposit(len(envelope).to_bytes(4, "big") + envelope + delivery.raw, context="mail-inbound")
-    return {"received_at": delivery.at, "kind": kind.classify(root).kind.value, "digest": hmac.digest(secret, b"inbound/1\x00" + same + root.body, "sha256"),
-            "deposit": blob, "size_bytes": len(delivery.raw), "verp_block": verp_of[0] if verp_of else None,
+    digest = hmac.digest(secret, b"inbound/1\x00" + same + root.body, "sha256")
+    return {"received_at": delivery.at, "kind": kind.classify(root).kind.value, "digest": digest, "deposit": blob,
+            "size_bytes": len(delivery.raw), "verp_block": verp_of[0] if verp_of else None,
             "verp_n": verp_of[1] if verp_of else None, "single": single}
 
 

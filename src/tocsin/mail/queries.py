@@ -18,6 +18,7 @@ from .parse import kind, mime
 from .types import Classified, InboundInfo, InboundKind, OutboundInfo, ParsedMessage
 
 INBOUND_MAX = 1000
+HEADERS_SHOWN = ("auto-submitted", "precedence", "list-id", "return-path", "authentication-results")
 CLASSIFY_BYTES_MAX = 30 * 1024 * 1024
 
 
@@ -31,7 +32,8 @@ def inbound(*, after_id: int = 0, kinds: Collection[InboundKind] | None = None, 
 
 def _info(row: Inbound) -> InboundInfo:
     verp = None if row.verp_block is None or row.verp_n is None else (row.verp_block, row.verp_n)
-    return InboundInfo(id=row.pk, received_at=row.received_at, kind=InboundKind(row.kind), verp=verp, single=row.single, size_bytes=row.size_bytes)
+    return InboundInfo(id=row.pk, received_at=row.received_at, kind=InboundKind(row.kind), verp=verp, single=row.single,
+                       size_bytes=row.size_bytes)
 
 
 def raw_inbound(inbound_id: int) -> tuple[str, tuple[str, ...], Private[bytes]]:
@@ -58,7 +60,7 @@ def open_inbound(inbound_id: int) -> ParsedMessage:
     references = policy.MESSAGE_ID.findall(f"{root.get('references')} {root.get('in-reply-to')}")
     files = [(p.filename, p.media, len(p.content)) for p in root.walk()
              if not p.children and (p.filename or p.get("content-disposition").lower().startswith("attachment"))]
-    headers = {name: root.get(name) for name in ("auto-submitted", "precedence", "list-id", "return-path", "authentication-results") if root.get(name)}
+    headers = {name: root.get(name) for name in HEADERS_SHOWN if root.get(name)}
     return ParsedMessage(
         id=info.id, received_at=info.received_at, envelope_from=Private(sender), envelope_to=recipients, from_address=Private(from_address),
         from_name=Private(from_name), to=Private(mime.words(root.get("to"))), subject=Private(mime.words(root.get("subject"))),
@@ -104,8 +106,8 @@ def outbound_state(outbound_id: int) -> OutboundInfo:
     if row is None:
         raise NotFound(f"no mail {outbound_id}")
     state = row.state if row.state != "open" else "deferred" if row.code else "waiting"
-    return OutboundInfo(id=row.pk, purpose=row.purpose, state=state, message_id=row.message_id, queued_at=row.queued_at, ended_at=row.ended_at,
-                        code=row.code, enhanced=row.enhanced, reason=row.reason)
+    return OutboundInfo(id=row.pk, purpose=row.purpose, state=state, message_id=row.message_id, queued_at=row.queued_at,
+                        ended_at=row.ended_at, code=row.code, enhanced=row.enhanced, reason=row.reason)
 
 
 def outbound_of(message_ids: Collection[str]) -> int | None:

@@ -16,6 +16,7 @@ from tocsin.evidence.types import EventType, SubjectEvent
 from tocsin.kernel import sql
 from tocsin.kernel.errors import BadInput, NotFound
 from tocsin.mail import queries as mail
+from tocsin.mail.types import InboundKind
 from tocsin.subjects import queries as subjects
 
 from . import casecode, policy
@@ -88,7 +89,7 @@ def _take_in() -> bool:
     with transaction.atomic():
         Cursor.objects.get_or_create(name=CURSOR)
         cursor = Cursor.objects.select_for_update().get(name=CURSOR)
-        found = mail.inbound(after_id=cursor.after_id, kinds=("bounce",), limit=BOUNCE_ROWS)
+        found = mail.inbound(after_id=cursor.after_id, kinds=(InboundKind.BOUNCE,), limit=BOUNCE_ROWS)
         rows = []
         for info in found:
             if info.verp is None:

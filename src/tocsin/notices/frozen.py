@@ -52,7 +52,8 @@ def freeze(mailing: Mailing, *, at: datetime) -> None:
     own = [(j, v.pk) for v in variants for j in v.jurisdictions]
     limits = config.current().mail
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEM])
+        # The lanes were never analysed, so the planner would loop over all of them for each person.
+        cursor.execute("SELECT set_config('work_mem', %s, true), set_config('enable_nestloop', 'off', true)", [WORK_MEM])
     people = sql.execute(
         "notices",
         "freeze_people",

@@ -1,6 +1,7 @@
 """Machine-readable reports: delivery status (RFC 3464, RFC 6533), feedback (RFC 5965), and Amazon's notifications in JSON.
 
-A report is read from its own part; where a program broke the MIME around it (wrong boundary, no Content-Type, forwarded as text), from the lines
+A report is read from its own part; where a program broke the MIME around it (wrong boundary, no Content-Type, forwarded as text), from
+the lines
 that look like one anywhere in the body before the returned message.
 """
 
@@ -17,7 +18,8 @@ from . import mime, notice, reason
 RECIPIENTS_MAX = 1000
 REPORT_BYTES_MAX = 512 * 1024
 
-_FIELD = re.compile(r"^[ \t>]*((?:Final|Original|X-Actual)-(?:Recipient|Rcpt)|Action|Status|Diagnostic-Code|Remote-MTA|Reporting-MTA|Last-Attempt-Date"
+_FIELD = re.compile(r"^[ \t>]*((?:Final|Original|X-Actual)-(?:Recipient|Rcpt)|Action|Status|Diagnostic-Code|Remote-MTA"
+      r"|Reporting-MTA|Last-Attempt-Date"
                     r"|Arrival-Date|X-[A-Za-z-]+|[A-Z][A-Za-z-]+)[ \t]*:[ \t]*(.*)$", re.IGNORECASE)
 _ADDRESS_TYPE = re.compile(r"^\s*[A-Za-z0-9-]+\s*;\s*")
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
@@ -26,7 +28,8 @@ _CODE = re.compile(r"(?<![\d.])([245]\d\d)(?=[ \-:,;.]|$)(?!\.\d)")
 
 
 def complaint(root: mime.Part) -> list[BounceRecipient] | None:
-    """Return whom a feedback report is about, or None if the mail is none. Reports of failed authentication (RFC 6591) are no complaints."""
+    """Return whom a feedback report is about, or None if the mail is none. Reports of failed authentication (RFC 6591) are no
+    complaints."""
     part = next((p for p in root.walk() if p.media == "message/feedback-report"), None)
     if part is None:
         return None
@@ -43,10 +46,11 @@ def complaint(root: mime.Part) -> list[BounceRecipient] | None:
 
 
 def notification(root: mime.Part) -> Classified | None:
-    """Return what an Amazon SES notification says, or None if the mail is none. Source: Amazon SES developer guide, notification contents."""
-    if root.children or b"otificationType" not in root.body[:200_000] and b"eventType" not in root.body[:200_000]:
+    """Return what an Amazon SES notification says, or None if the mail is none. Source: Amazon SES developer guide, notification
+    contents."""
+    if root.children or (b"otificationType" not in root.body[:200_000] and b"eventType" not in root.body[:200_000]):
         return None
-    text = root.text
+    text = root.text.replace("!\n ", "")  # a mail program broke a line of more than 990 characters
     try:
         data, _ = json.JSONDecoder().raw_decode(text[text.index("{"):])
         for _ in range(2):
@@ -66,7 +70,8 @@ def notification(root: mime.Part) -> Classified | None:
     if what == "bounce":
         found = [r for r in _dicts(body.get("bouncedRecipients")) if r.get("emailAddress")]
         return Classified(InboundKind.BOUNCE, tuple(
-            _recipient(str(r["emailAddress"]), str(r.get("action") or "failed"), str(r.get("status") or ""), str(r.get("diagnosticCode") or ""), "")
+            _recipient(str(r["emailAddress"]), str(r.get("action") or "failed"), str(r.get("status") or ""),
+                       str(r.get("diagnosticCode") or ""), "")
             for r in found[:RECIPIENTS_MAX]))
     return Classified(InboundKind.AUTO) if what in {"delivery", "send", "open", "click", "received"} else None
 
@@ -92,12 +97,13 @@ def report(root: mime.Part) -> list[BounceRecipient]:
     if not prose and not parts:
         prose = root.text[:4000]
     single = len(groups) == 1
-    found = {}
+    found: dict[str, BounceRecipient] = {}
     for group in groups:
         address = _address(group.get("final-recipient") or group.get("x-actual-recipient") or group.get("original-recipient") or "")
         told = group.get("diagnostic-code", "")
         context = prose if single else notice.about(prose, address)
-        made = _recipient(address, group.get("action", "").split()[0].strip(";").lower() if group.get("action") else "", group.get("status", ""), told, context)
+        made = _recipient(address, group.get("action",
+        "").split()[0].strip(";").lower() if group.get("action") else "", group.get("status", ""), told, context)
         found.setdefault(address.lower() or str(len(found)), made)
     return list(found.values())
 
@@ -149,7 +155,9 @@ def _recipient(address: str, action: str, status: str, diagnostic: str, context:
     # The remote server's own words are more exact than what our side's program made of them.
     kind, semicolon, said = diagnostic.partition(";")
     said = said if semicolon and " " not in kind.strip() else diagnostic
-    base = _STATUS.search(status)
+    base, comment = _STATUS.search(status), status.partition("(")[2]
+    if "address not found" in context.lower():
+        comment += " address not found"
     status = base[1] if base else ""
     code, own = _codes(said)
     informative = bool(own or re.search(r"[A-Za-z]{3}", said))
@@ -163,8 +171,9 @@ def _recipient(address: str, action: str, status: str, diagnostic: str, context:
         status = "2.0.0"
     if not status:
         status = "4.0.0" if code.startswith("4") or action in {"delayed", "expired"} else "5.0.0"
-    text = said if informative else f"{said} {extra or context}"
-    word, hard = reason.reason_of(code, status, f"{kind};{text}" if kind.lower().strip() == "x-unix" else text, command=notice.command_in(said) or notice.command_in(context))
+    text = said if informative else f"{said} {extra} {context}"
+    word, hard = reason.reason_of(code, status, f"x-unix;{text}" if kind.lower().strip() == "x-unix" else text,
+                                  command=notice.command_in(said) or notice.command_in(context), comment=comment)
     return BounceRecipient(address, action, status, code, word, hard)
 
 

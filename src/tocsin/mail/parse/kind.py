@@ -1,6 +1,7 @@
 """What a mail is, from its parts: complaint, bounce, automatic answer or a person's message.
 
-Order matters: a feedback report and a delivery report say in a machine's words what they are; a failure notice in prose is recognised by who sent
+Order matters: a feedback report and a delivery report say in a machine's words what they are; a failure notice in prose is recognised by
+who sent
 it or how it is titled *and* by saying so; what calls itself automatic is automatic; everything else is a person's. When in doubt it is a
 message: a bounce taken for a letter costs a reader a second, a letter taken for a bounce costs a person an answer.
 """
@@ -16,8 +17,10 @@ from . import dsn, mime, notice, reason
 NOT_DELIVERED = frozenset({"failed", "delayed", "expired", "failure", "delay", ""})
 
 _AUTO_SUBJECT = re.compile(
-    r"^(?:re: ?)?(?:auto(?:matic(?:ally)?|matische|matique)?[- ]?(?:re(?:ply|sponse|sponder)|antwort|generated)|automatische antwort|r.ponse automatique|respuesta autom|risposta automatica"
-    r"|out of (?:the )?office|ooo\b|abwesen|away (?:from|until)|on (?:vacation|holiday|leave)|vacation|absence|absent du bureau|i am (?:currently )?(?:away|out)|fuera de la oficina)",
+    r"^(?:re: ?)?(?:auto(?:matic(?:ally)?|matische|matique)?[- ]?(?:re(?:ply|sponse|sponder)|antwort|generated)"
+    r"|automatische antwort|r.ponse automatique|respuesta autom|risposta automatica"
+    r"|out of (?:the )?office|ooo\b|abwesen|away (?:from|until)|on (?:vacation|holiday|leave)|vacation|absence|absent du bureau"
+    r"|i am (?:currently )?(?:away|out)|fuera de la oficina)",
     re.IGNORECASE)
 
 
@@ -34,7 +37,7 @@ def classify(root: mime.Part) -> Classified:
         told = [r for r in reported if r.action.lower() in NOT_DELIVERED]
         return Classified(InboundKind.BOUNCE, tuple(told)) if told else Classified(InboundKind.AUTO, ())
     auto = automatic(root)
-    if not auto or notice.by_machine(root):
+    if not _AUTO_SUBJECT.search(mime.words(root.get("subject"))):
         failures = notice.failures(root)
         if failures:
             return Classified(InboundKind.BOUNCE, tuple(failures))
@@ -48,7 +51,8 @@ def automatic(root: mime.Part) -> bool:
         return True
     if root.get("x-autoreply") or root.get("x-autorespond") or root.get("x-autoresponder") or root.get("x-auto-reply"):
         return True
-    if root.get("precedence").lower() in {"auto_reply", "auto-reply", "bulk", "list", "junk"} or root.get("list-id") or root.get("list-unsubscribe"):
+    if root.get("precedence").lower() in {"auto_reply", "auto-reply", "bulk", "list",
+    "junk"} or root.get("list-id") or root.get("list-unsubscribe"):
         return True
     if root.get("return-path") == "<>" or "mailer-daemon" in root.get("from").lower():
         return True
@@ -56,8 +60,11 @@ def automatic(root: mime.Part) -> bool:
 
 
 def reply_reason(code: int, enhanced: str, text: str) -> tuple[str, bool]:
-    """Return (reason, hard) of a synchronous SMTP reply."""
-    return reason.reason_of(str(code) if code else "", enhanced, text)
+    """Return (reason, hard) of a synchronous SMTP reply as an Outcome shows it, with the command it answered at its end."""
+    words, found, command = text.rpartition(" (in reply to ")
+    if not found:
+        words, command = text, ""
+    return reason.reason_of(str(code) if code else "", enhanced, words, command=command.rstrip(")").rpartition(" ")[2])
 
 
 def recipient(address: str, action: str, status: str, code: str, text: str, *, command: str = "") -> BounceRecipient:

@@ -1,6 +1,7 @@
 """Failure notices in prose: who sent them, where the returned message begins, whom they name and what is said about each.
 
-Programs differ in their words, hardly in their layout. An address heads a line (bare, in angle brackets, quoted, or as the field "Recipient:"), what
+Programs differ in their words, hardly in their layout. An address heads a line (bare, in angle brackets, quoted, or as the field
+"Recipient:"), what
 follows until the next such line or an empty line is about it. So the rules are about layout, and a table of phrases that announce
 a failure is only asked whether the mail is a notice at all.
 """
@@ -17,36 +18,54 @@ PROSE_CHARS_MAX = 20_000
 RECIPIENTS_MAX = 200
 ABOUT_LINES_MAX = 12
 
-_MACHINE = re.compile(r"mailer[-_. ]?daemon|post[-_. ]?master|mail[-_. ]deliver|deliver\w* (?:sub)?system|system administrator|mail ?system|mta[-_@]|mail[-_]?error|bounce|mdaemon|no-?reply@", re.IGNORECASE)
-_SUBJECT = re.compile(r"undeliver|non[- ]?deliver|deliver\w* (?:status|fail|problem|error|notif|report|has failed|delay|subsystem)|(?:mail|message|e-?mail)\W{1,3}(?:\w+ ){0,3}(?:fail|returned|not (?:be )?deliver|could not|error|system error|undeliver)"
-                      r"|return(?:ed|ing) (?:mail|message|to sender)|fail(?:ure|ed)? (?:notice|delivery|to deliver)|mail failure|error sending|could not (?:be delivered|send)|loop alert|warning: (?:message|could not)|unzustellbar|nicht zugestellt|non (?:remis|distribu)"
-                      r"|no entregado|mail error|unknown user|user unknown|address .{0,20}(?:not|invalid)|undelivered|rejected", re.IGNORECASE)
-_SAYS_SO = re.compile(r"(?:not|n't|unable to|could ?n.t|cannot|failed to|failure to|trouble) (?:be |have been |to )?(?:deliver|reach|send|process|complet)|undeliver|deliver\w*[^.\n]{0,40}(?:fail|delay|abort|problem|error|unsuccessful|not possible)|(?:fail|error|problem)\w*[^.\n]{0,40}deliver"
-                      r"|permanent (?:fatal )?error|fatal errors|returned to (?:sender|you)|returning (?:message|mail) to sender|was rejected|were rejected|did not reach|invalid (?:user|recipient|address)|user unknown|unknown user|over quota|mailbox (?:is )?full|too many hops|delivery error|smtp error|address(?:es)? (?:failed|had)|not delivered|smtp server <"
-                      r"|failure reasons|duplicated message-id|error message below|had (?:delivery|transient)|generated (?:from|response)|bounced|<<< [45]\d\d|remote host said|mail delivery subsystem", re.IGNORECASE)
+_MACHINE = re.compile(r"mailer[-_. ]?daemon|post[-_. ]?master|mail[-_. ]deliver|deliver\w* (?:sub)?system|system administrator"
+      r"|mail administrator|mail ?system|mdaemon", re.IGNORECASE)
+_SUBJECT = re.compile(r"undeliver|non[- ]?deliver|deliver\w* (?:status|fail|problem|error|notif|report|has failed|delay"
+      r"|subsystem)|(?:mail|message|e-?mail)\W{1,3}(?:\w+ ){0,3}(?:fail|returned|not (?:be )?deliver|could not|error|system error"
+      r"|undeliver)"
+                      r"|return(?:ed|ing) (?:mail|message|to sender)|fail(?:ure|ed)? (?:notice|delivery|to deliver)|mail failure"
+                      r"|error sending|could not (?:be delivered|send)|loop alert|warning: (?:message|could not)|unzustellbar"
+                      r"|nicht zugestellt|non (?:remis|distribu)"
+                      r"|no entregado|mail error|unknown user|user unknown|address .{0,20}(?:not|invalid)|undelivered"
+                      r"|rejected", re.IGNORECASE)
+_SAYS_SO = re.compile(r"(?:not|n't|unable to|could ?n.t|cannot|failed to|failure to|trouble) (?:be |have been |to )?(?:deliver"
+      r"|reach|send|process|complet)|undeliver|deliver\w*[^.\n]{0,40}(?:fail|delay|abort|problem|error|unsuccessful|not possible)"
+      r"|(?:fail|error|problem)\w*[^.\n]{0,40}deliver"
+                      r"|permanent (?:fatal )?error|fatal errors|returned to (?:sender|you)|returning (?:message|mail) to sender"
+                      r"|was rejected|were rejected|did not reach|invalid (?:user|recipient|address)|user unknown|unknown user"
+                      r"|over quota|mailbox (?:is )?full|too many hops|delivery error|smtp error|address(?:es)? (?:failed|had)"
+                      r"|not delivered|smtp server <"
+                      r"|failure reasons|duplicated message-id|error message below|had (?:delivery|transient)|generated (?:from"
+                      r"|response)|bounced|<<< [45]\d\d|remote host said|mail delivery subsystem", re.IGNORECASE)
 # Where the copy of the returned message begins.
 _COPY = re.compile(
-    r"^[ \t>]*(?:-{2,}[ \t]*(?:below|this is|the header|the body|original|unsent|returned|copy|begin|the following|transcript of message|a copy|message header|undelivered|enclosed|nachfolgend|start of)\b"
-    r"|(?:below|the following|here|attached|this|enclosed) (?:this line )?(?:is|are|follows?) (?:an? |the )?(?:copy|complete|first|header|original|beginning)"
-    r"|(?:your |the )?(?:original |returned |message |undelivered )?(?:message|mail|headers?|text)(?: headers?| text| content)? (?:follows?|was|is)[ .:]*$"
-    r"|(?:message|original) headers? follow|(?:----+|\*\*\*+)[ \t]*(?:original|returned|unsent|undelivered|forwarded|your)|message details:|={3,}[ \t]*original|body of (?:the )?message|received: ?from )",
+    r"^[ \t>]*(?:-{2,}[ \t]*(?:below|this is|the header|the body|original|unsent|returned|copy|begin|transcript of message|a copy"
+    r"|message header|undelivered|enclosed|nachfolgend|start of)\b"
+    r"|(?:below|the following|here|attached|this|enclosed) (?:this line )?(?:is|are|follows?) (?:an? |the )?(?:copy|complete"
+    r"|first|header|original|beginning)"
+    r"|(?:your |the )?(?:original |returned |message |undelivered )?(?:message|mail|headers?|text)(?: headers?| text"
+    r"| content)? (?:follows?|was|is)[ .:]*$"
+    r"|(?:message|original) headers? follow|(?:----+|\*\*\*+)[ \t]*(?:original|returned|unsent|undelivered|forwarded|your)"
+    r"|message details:|={3,}[ \t]*original|received: ?from )",
     re.IGNORECASE | re.MULTILINE)
 _ADDR = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
 _HEADS = re.compile(
-    rf"^[ \t>*]*(?:(?:recipient|to|address|rcpt to|original recipient|final recipient|failed recipient|e-?mail|mailbox|<<< \d{{3}}[ -][\d.]*|[45]\d\d[ -](?:[\d.]+ )?)[ \t]*:?[ \t]*)?[<\"'(\[]?({_ADDR})[>\"')\]]*[ \t]*(?:$|[:;,]|\.\.\.|-|\[|\(|invalid|on \w|is |was |has |could|unknown|user|not |rejected|does|\d{{3}}[ -])",
-    re.IGNORECASE)
-_NAMED = re.compile(rf"(?:undeliverable to|(?:deliver\w*|send\w*|transmit\w*)(?: your| the| a| this)?(?: mail| message| e-?mail)?(?: dated [^\n]{{1,60}})? to(?: the following \w+)?:?|recipients? returned \w+ errors:|recipient\(?s?\)?:|failed for|gateway for|user|mailbox|for|rcpt to:?|following addresses?:?|empf.nger:?)\s+[<\"'(]?({_ADDR})",
+    rf"^[ \t>*]*(?:(?:recipient|to|address|rcpt to|original recipient|final recipient|"
+    rf"failed recipient|e-?mail|mailbox|<<< \d{{3}}[ -][\d.]*|[45]\d\d[ -](?:[\d.]+ )?)[ \t]*:?[ \t]*)?[<\"'(\[]?({_ADDR})[>\"')\]]*"
+    rf"[ \t]*(?:$|[:;,]|\.\.\.|-|\[|\(|invalid|on \w|is |was |has |could"
+    r"|unknown|user|not |rejected|does|\d{3}[ -])", re.IGNORECASE)
+_NAMED = re.compile(rf"(?:undeliverable to|(?:deliver\w*|send\w*|transmit\w*)(?: your| the| a| this)?"
+                    rf"(?: mail| message| e-?mail)?(?: dated [^\n]{{1,60}})? to(?: the following \w+)?:?|recipients? returned \w+ errors:"
+                    rf"|recipient\(?s?\)?:|failed for|gateway for|user|mailbox|for|rcpt to:?"
+                    rf"|following addresses?:?|empf.nger:?)\s+[<\"'(]?({_ADDR})",
                     re.IGNORECASE)
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _CODE = re.compile(r"(?:^|[\s:(\[<'\"#=])([45]\d\d)(?=[\s\-:;,.)\]'\"]|$)(?!\.\d)")
-_REPLY = re.compile(r"(?:<<< |said: ?|responded: ?|replied: ?|error:? ?|response:? ?|answer(?:ed)?:? ?|failure: ?|message: ?\[?|generated:? ?|was:? ?|host \S+ \[[\d.:a-f]+\]: ?|^[ \t]*)([45]\d\d[ -:]{1,3}[^\n]{2,}(?:\n[ \t]*(?:<<< )?(?:[45]\d\d[ -]|[a-z(<])[^\n]*){0,8})", re.IGNORECASE | re.MULTILINE)
-_COMMAND = re.compile(r"(?:after|in reply to|>>>|response to|our|refused to accept your message \(|command:?) (?:the )?(?:end of )?\(?(RCPT|MAIL|DATA|HELO|EHLO|end of data)\b|after (?:end of data|\.)", re.IGNORECASE)
-
-
-def by_machine(root: mime.Part) -> bool:
-    """Return whether the mail says it comes from a mail system: null return path, or such a sender."""
-    return root.get("return-path").replace(" ", "") in {"<>", "<mailer-daemon>"} or bool(_MACHINE.search(mime.words(root.get("from")))) \
-        or bool(root.get("x-failed-recipients"))
+_REPLY = re.compile(r"(?:<<< |[>:\]][ \t]*(?=[45]\d\d[ -])|said: ?|responded: ?|replied: ?|error:? ?|response:? ?"
+      r"|answer(?:ed)?:? ?|failure: ?|message: ?\[?|generated:? ?|was:? ?|host \S+ \[[\d.:a-f]+\]: ?"
+      r"|^[ \t]*)([45]\d\d[ -:]{1,3}[^\n]{2,}(?:\n[ \t]*(?:<<< )?(?:[45]\d\d[ -]|[a-z(<])[^\n]*){0,8})", re.IGNORECASE | re.MULTILINE)
+_COMMAND = re.compile(r"(?:smtp:|after|in reply to|>>>|response to|our|refused to accept your message \("
+      r"|command:?) ?(?:the )?(?:end of )?\(?(RCPT|MAIL|DATA|HELO|EHLO|end of data)\b|after (?:end of data|\.)", re.IGNORECASE)
 
 
 def returned(root: mime.Part) -> mime.Part | None:
@@ -57,7 +76,8 @@ def returned(root: mime.Part) -> mime.Part | None:
     found = _COPY.search(root.text) if not root.children else None
     if found:
         rest = root.text[found.start():]
-        head = re.search(r"^(?:return-path|received|from|to|subject|date|message-id|x-[\w-]+|mime-version)[ \t]*:", rest, re.IGNORECASE | re.MULTILINE)
+        head = re.search(r"^(?:return-path|received|from|to|subject|date|message-id|x-[\w-]+"
+        r"|mime-version)[ \t]*:", rest, re.IGNORECASE | re.MULTILINE)
         if head:
             return mime.parse(rest[head.start():].encode("utf-8", "surrogateescape"))
     return None
@@ -92,6 +112,8 @@ def about(text: str, address: str) -> str:
         if address.lower() not in line.lower():
             continue
         out.append(line)
+        if re.match(r"[ \t]*[45]\d\d[ -]", line):
+            continue  # a line of a transcript stands for itself
         for following in lines[i + 1:i + ABOUT_LINES_MAX]:
             if not following.strip() and len(out) > 1:
                 break
@@ -118,14 +140,25 @@ def command_in(text: str) -> str:
 
 def failures(root: mime.Part) -> list[BounceRecipient]:
     """Return whom a failure notice names, with what it says; empty if the mail is no notice."""
-    machine = by_machine(root)
-    titled = bool(_SUBJECT.search(mime.words(root.get("subject"))))
-    if not machine and not titled:
+    subject = mime.words(root.get("subject"))
+    titled = bool(_SUBJECT.search(subject))
+    daemon = bool(_MACHINE.search(mime.words(root.get("from"))) or root.get("x-failed-recipients"))
+    path = root.get("return-path").replace(" ", "").lower()
+    null_path = path == "<>" or "mailer-daemon" in path
+    if not (daemon or titled or null_path):
         return []
     text = prose(root)
-    if not (_SAYS_SO.search(text) or (machine and titled)):
-        return []
-    if not machine and not _looks_returned(root, text):
+    says_so = bool(_SAYS_SO.search(text))
+    quotes = bool(_CODE.search(text) or _STATUS.search(text))
+    # One sign alone is never enough: answering machines use the null path too, people forward and quote notices, and a postmaster may
+    # write.
+    if daemon:
+        wanted = (says_so and (titled or null_path or quotes or returned(root) is not None)) or (titled and (null_path or quotes))
+    elif null_path:
+        wanted = says_so and (titled or quotes or returned(root) is not None)
+    else:
+        wanted = titled and says_so and _looks_returned(root, text)
+    if not wanted:
         return []
     people = _people(root, text)
     blocks = {}
@@ -138,7 +171,8 @@ def failures(root: mime.Part) -> list[BounceRecipient]:
 
 def _looks_returned(root: mime.Part, text: str) -> bool:
     """Return whether a notice without a machine's sender carries a transcript or a returned message: a person's complaint has neither."""
-    return returned(root) is not None and bool(_CODE.search(text) or re.search(r"<<< |fatal errors|did not reach|loop alert|duplicated message-id|could not be delivered|unable to deliver", text + root.get("subject"), re.IGNORECASE))
+    return returned(root) is not None and bool(_CODE.search(text) or re.search(r"<<< |fatal errors|did not reach|loop alert"
+    r"|duplicated message-id|could not be delivered|unable to deliver", text + root.get("subject"), re.IGNORECASE))
 
 
 def _people(root: mime.Part, text: str) -> list[str]:
@@ -171,7 +205,8 @@ def _recipient(address: str, context: str, quoted: str, root: mime.Part, *, alon
     code = _CODE.search(quoted) or _CODE.search(context)
     enhanced, number = status[1] if status else "", code[1] if code else ""
     subject = mime.words(root.get("subject"))
-    waits = re.search(r"delay|warning|will (?:keep|continue|be retried)|temporary failure|not yet|still (?:being )?try", f"{subject}\n{context}", re.IGNORECASE)
+    waits = re.search(r"delay|warning|will (?:keep|continue|be retried)|temporary failure|not yet"
+    r"|still (?:being )?try", f"{subject}\n{context}", re.IGNORECASE)
     if not enhanced:
         enhanced = f"{number[0]}.0.0" if number else "4.0.0" if waits else "5.0.0"
     text = f"{quoted}\n{context}" if not quoted or len(quoted) < 12 else quoted

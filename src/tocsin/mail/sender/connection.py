@@ -248,7 +248,8 @@ class Dialogue:
             raise ProtocolError(f"{reply.code} to the content")
         kind: OutcomeKind = "handed_over" if reply.code < 300 else "deferred" if reply.code < 500 else "bounced"
         self.outcomes += 1
-        self._sink.outcome(message, kind, reply.code, reply.enhanced, reply.text)
+        after = "" if kind == "handed_over" else " (in reply to end of DATA)"
+        self._sink.outcome(message, kind, reply.code, reply.enhanced, reply.text + after)
         if not self.expect:
             self._next(b"")
 
@@ -258,7 +259,7 @@ class Dialogue:
             raise ProtocolError("a failure without a reply")
         kind: OutcomeKind = "bounced" if reply.code >= 500 and message.failure_slot is not Slot.MAIL else "deferred"
         self.outcomes += 1
-        self._sink.outcome(message, kind, reply.code, reply.enhanced, reply.text)
+        self._sink.outcome(message, kind, reply.code, reply.enhanced, f"{reply.text} (in reply to {message.failure_slot.name})")
         if reset:
             self.expect.append((Slot.RSET, None))
             if self.pipelining:

@@ -406,7 +406,7 @@ class Engine:
             if message.failure is not None:
                 failed = message.failure
                 kind: OutcomeKind = "bounced" if failed.code >= 500 and message.failure_slot is not Slot.MAIL else "deferred"
-                self.outcome(message, kind, failed.code, failed.enhanced, failed.text)
+                self.outcome(message, kind, failed.code, failed.enhanced, f"{failed.text} (in reply to {message.failure_slot.name})")
             elif slot is Slot.FINAL and connection.is_out(message):
                 self.outcome(message, "in_doubt", 0, "", f"no reply to the content: {why}")
             else:

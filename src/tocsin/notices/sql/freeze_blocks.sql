@@ -7,13 +7,15 @@ FROM (
     SELECT lane, variant, block, count(*) AS n, array_agg(subject ORDER BY subject) AS subjects,
            sha256(string_agg(int8send(subject), ''::bytea ORDER BY subject)) AS sha256
     FROM (
-        SELECT l.id AS lane, f.variant, f.subject,
-               (row_number() OVER (PARTITION BY l.id, f.variant ORDER BY f.subject) - 1) / %(block_rows)s AS block
-        FROM notices_freezing f
-        JOIN notices_lane l ON l.mailing_id = %(mailing)s
-             AND l.provider = CASE WHEN EXISTS (SELECT 1 FROM notices_lane own WHERE own.mailing_id = %(mailing)s AND own.provider = f.provider)
-                                   THEN f.provider ELSE %(other_lane)s END
-        WHERE f.told_with = f.subject
+        SELECT f.lane, f.variant, f.subject,
+               (row_number() OVER (PARTITION BY f.lane, f.variant ORDER BY f.subject) - 1) / %(block_rows)s AS block
+        FROM (
+            SELECT coalesce(own.id, other.id) AS lane, p.variant, p.subject
+            FROM notices_freezing p
+            LEFT JOIN notices_lane own ON own.mailing_id = %(mailing)s AND own.provider = p.provider
+            LEFT JOIN notices_lane other ON other.mailing_id = %(mailing)s AND other.provider = %(other_lane)s
+            WHERE p.told_with = p.subject
+        ) f
     ) placed
     GROUP BY lane, variant, block
 ) b
