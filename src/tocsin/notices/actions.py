@@ -54,7 +54,7 @@ KEEP = "notices.tasks.keep"
 def draft(*, incident: int, template: Path | NoticeTexts, at: datetime, by: str) -> int:
     """Store a notice for an incident from its folder or texts, all slots filled but the personal ones; return its id.
 
-    `{{company}}`, `{{brand}}`, `{{site}}`, `{{help_address}}` come from the configuration, `{{fact:discovered_on}}` from the incident,
+    `{{company}}`, `{{brand}}`, `{{site}}`, `{{help_address}}` come from the configuration, facts from the incident,
     other facts from the texts. Raises BadInput with all faults. A new text is a new version; nothing drafted ever changes.
     """
     texts = folder.read_notice(template) if isinstance(template, Path) else template
@@ -320,7 +320,8 @@ def _values(incident: int, facts: Mapping[str, str]) -> dict[str, str]:
     c = config.current()
     found = incidents.incident(incident)
     day = found.discovered_at
-    known = {**facts, "discovered_on": f"{day:%B} {day.day}, {day.year}"}
+    ledger = {f.key: f.value for f in incidents.facts(incident) if f.audience == "all"}
+    known = {**facts, **ledger, "discovered_on": f"{day:%B} {day.day}, {day.year}"}
     return {
         "company": c.company.name,
         "brand": c.company.brand,
