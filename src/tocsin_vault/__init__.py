@@ -21,5 +21,7 @@ Promises
 
 GAP: one host gives separation by user, not by kernel: root on this host with the keys in memory is not defended against.
 GAP: no command makes a grant yet, and there is no outbound proxy and no canary: releases exist as code and in the tests only.
+GAP: one group of requests is committed and signed at a time; 1,500 logged releases a second were measured at 200 clients on two busy
+cores, where the aim is 7,000.
 GAP: key pages are not locked in memory; swap should be encrypted or off.
 """

@@ -16,6 +16,7 @@ import contextlib
 import csv
 import fcntl
 import os
+import re
 import secrets
 import threading
 import time
@@ -45,6 +46,7 @@ BATCH_ROWS = 5_000  # cards per import transaction: 0.1 s of work, one leaf, one
 SEALED = "sealed"  # the marker file of a panic seal
 TEXT_CHARS_MAX = 200  # purposes and tickets
 MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
+_TOKEN = re.compile(r"[0-9a-f]{32}")
 _SQL = {p.stem: p.read_text() for p in (Path(__file__).parent / "sql").glob("*.sql")}  # read before privileges are dropped
 
 
@@ -94,19 +96,52 @@ class _Act:
 
     def __init__(self, db: psycopg.Connection, first_leaf: int, at_us: int) -> None:
         self.db, self.at_us = db, at_us
-        self._next = first_leaf
+        self._first = first_leaf
+        self._rows: list[tuple[Any, ...]] = []
+        self._left: dict[tuple[int, str], list[int]] = {}
         self.entries: list[bytes] = []
+        self.cards: dict[bytes, tuple[bytes, int]] = {}
 
     def record(self, access: Access) -> None:
-        """Write the row of one act."""
+        """Note one act; `write` stores it in this transaction."""
         stored = accesslog.record(access)
-        self.db.execute(
-            "INSERT INTO vault_access (leaf, at_us, op, client, purpose, ticket, token, cards, event, salt, entry)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (self._next, access.at_us, access.op.name.lower(), access.client, access.purpose, access.ticket, access.token, access.cards,
-             stored.event, stored.salt, stored.entry))
+        self._rows.append((self._first + len(self._rows), access.at_us, access.op.name.lower(), access.client, access.purpose,
+                           access.ticket, access.token, access.cards, stored.event, stored.salt, stored.entry))
         self.entries.append(stored.entry)
-        self._next += 1
+
+    def write(self) -> None:
+        """Store the noted acts, the last thing before the commit."""
+        if self._rows:
+            with self.db.cursor().copy("COPY vault_access (leaf, at_us, op, client, purpose, ticket, token, cards, event, salt, entry)"
+                                       " FROM STDIN") as copy:
+                for row in self._rows:
+                    copy.write_row(row)
+
+    def look_up(self, asks: Sequence[Ask]) -> None:
+        """Fetch the cards of all requests at once: a token made in this very act is known to nobody yet, so none can be missed."""
+        tokens = [t for t in (_token_or_none(ask.fields) for ask in asks if ask.op in ("exists", "detokenise")) if t]
+        if tokens:
+            rows = self.db.execute("SELECT token, sealed, key FROM vault_card WHERE token = ANY(%s)", (tokens,)).fetchall()
+            self.cards = {token: (sealed, key) for token, sealed, key in rows}
+
+    def take_one(self, uid: int, purpose: str) -> None:
+        """Use up one release of a client's grant for a purpose. Raises Refused when there is no grant or its rate is used up.
+
+        The database is asked once per act; further requests of the same act are counted here.
+        """
+        if (uid, purpose) not in self._left:
+            grant = self.db.execute("SELECT per_minute, per_day FROM vault_grant WHERE client_uid = %s AND purpose = %s AND until_us > %s"
+                                    " ORDER BY id DESC LIMIT 1", (uid, purpose, self.at_us)).fetchone()
+            if grant is None:
+                raise Refused("no grant by two approvers for this client and purpose")
+            used = self.db.execute("SELECT count(*) FILTER (WHERE at_us > %s), count(*) FROM vault_access"
+                                   " WHERE op = 'released' AND client = %s AND purpose = %s AND at_us > %s",
+                                   (self.at_us - MINUTE_US, _client(uid), purpose, self.at_us - DAY_US)).fetchone() or (0, 0)
+            self._left[uid, purpose] = [limit - n for limit, n in zip(grant, used, strict=True)]
+        left = self._left[uid, purpose]
+        if min(left) <= 0:
+            raise Refused("the grant's rate is used up")
+        self._left[uid, purpose] = [n - 1 for n in left]
 
 
 class Engine:
@@ -188,6 +223,7 @@ class Engine:
         out: list[dict[str, Any]] = []
         try:
             with self._act() as act:
+                act.look_up(asks)
                 for ask in asks:
                     try:
                         out.append(self._answer_one(act, ask))
@@ -200,8 +236,7 @@ class Engine:
     def _answer_one(self, act: _Act, ask: Ask) -> dict[str, Any]:
         if ask.op == "exists":
             self._unsealed()
-            found = act.db.execute("SELECT 1 FROM vault_card WHERE token = %s", (_token(ask.fields),)).fetchone()
-            return {"exists": found is not None}
+            return {"exists": _token(ask.fields) in act.cards}
         if ask.op == "tokenise":
             return self._tokenise(act, ask)
         if ask.op == "detokenise":
@@ -240,20 +275,11 @@ class Engine:
 
     def _granted_number(self, act: _Act, uid: int, token: bytes, purpose: str) -> str:
         ring = self._unsealed()
-        grant = act.db.execute(
-            "SELECT per_minute, per_day FROM vault_grant WHERE client_uid = %s AND purpose = %s AND until_us > %s ORDER BY id DESC LIMIT 1",
-            (uid, purpose, act.at_us)).fetchone()
-        if grant is None:
-            raise Refused("no grant by two approvers for this client and purpose")
-        for limit, window_us in zip(grant, (MINUTE_US, DAY_US), strict=True):
-            used = act.db.execute("SELECT count(*) FROM vault_access WHERE op = 'released' AND client = %s AND purpose = %s AND at_us > %s",
-                                  (_client(uid), purpose, act.at_us - window_us)).fetchone()
-            if used is None or used[0] >= limit:
-                raise Refused("the grant's rate is used up")
-        row = act.db.execute("SELECT sealed, key FROM vault_card WHERE token = %s", (token,)).fetchone()
-        if row is None:
+        act.take_one(uid, purpose)
+        if token not in act.cards:
             raise Refused("no such token")
-        return ring.open(row[0], token=token, key_id=row[1])
+        sealed, key_id = act.cards[token]
+        return ring.open(sealed, token=token, key_id=key_id)
 
     # -- import ----------------------------------------------------------------------------------------------------------------
 
@@ -416,6 +442,7 @@ class Engine:
             act = _Act(self._db, self._log.size, self._last_us)
             with self._db.transaction():
                 yield act
+                act.write()
             if act.entries:
                 self._log.append(act.entries)
                 self._save_checkpoint(self._log.publish(at_s=self._last_us // 1_000_000))
@@ -505,14 +532,15 @@ def _client(uid: int) -> str:
 
 
 def _token(fields: dict[str, Any]) -> bytes:
-    text = fields.get("token")
-    try:
-        token = bytes.fromhex(text) if isinstance(text, str) and len(text) == 32 else b""
-    except ValueError:
-        token = b""
-    if len(token) != 16:
+    token = _token_or_none(fields)
+    if token is None:
         raise BadInput(("token", "32 hex digits"))
     return token
+
+
+def _token_or_none(fields: dict[str, Any]) -> bytes | None:
+    text = fields.get("token")
+    return bytes.fromhex(text) if isinstance(text, str) and _TOKEN.fullmatch(text) else None
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

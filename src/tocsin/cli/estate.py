@@ -109,6 +109,7 @@ def _run(home: Path, *, foreground: tuple[str, ...] | None, stay: bool) -> int:
         owner = os.environ.get("TOCSIN_DATABASE_URL") or stack.enter_context(LocalPg(home / "pg"))
         stack.callback(supervisor.stop)
         env = _Environment(os.environ.copy(), _migrated(owner))
+        _make_vault(home)
         write_private(home / "operator.dsn", env.dsns["operator"])  # for the commands people give while the estate runs
         stack.callback((home / "operator.dsn").unlink, missing_ok=True)
         _start_all(supervisor, current, env)
@@ -140,6 +141,14 @@ def _migrated(owner_dsn: str) -> dict[str, str]:
     return dsns
 
 
+def _make_vault(home: Path) -> None:
+    """Make keys, database and log of the vault where they do not exist; in its own program, which knows nothing of ours."""
+    env = {k: v for k, v in os.environ.items() if k not in {"TOCSIN_DATABASE_URL", "TOCSIN_PROCESS"}}
+    done = subprocess.run([*PYTHON, "tocsin_vault", "init", "--home", str(home)], env=env, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Unavailable("vault", (done.stdout + done.stderr).strip()[-2000:])
+
+
 def _start_all(supervisor: Supervisor, current: config.Config, env: _Environment) -> None:
     """Start the processes in order; each waits by itself for what it needs."""
     tocsin = (*PYTHON, "tocsin.cli")
@@ -151,7 +160,7 @@ def _start_all(supervisor: Supervisor, current: config.Config, env: _Environment
     supervisor.start(Child("worker", (*tocsin, "worker"), env.of("worker")))
     supervisor.start(Child("intake", (*tocsin, "intake"), env.of("intake")))
     for site, port in (("console", current.web.console_port), ("public", current.web.public_port)):
-        supervisor.start(Child(site, site_command(site, port=port, workers=1), env.of(site), death_signal=signal.SIGTERM))
+        supervisor.start(Child(site, site_command(site, port=port), env.of(site), death_signal=signal.SIGTERM))
 
 
 @contextlib.contextmanager

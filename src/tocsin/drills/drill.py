@@ -154,7 +154,7 @@ class Drill:
         def ended() -> bool:
             status = notices.status(mailing)
             self.run.progress(status.recipients - status.waiting, status.recipients)
-            return status.state == MailingState.ENDED
+            return bool(status.state == MailingState.ENDED)
 
         self.wait("the mailing to end", ended)
         status = notices.status(mailing)

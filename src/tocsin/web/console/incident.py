@@ -134,10 +134,8 @@ def _live(incident: IncidentInfo) -> dict[str, Any]:
 
 
 def _mailing(incident: int) -> Any:
-    try:
-        return notices.latest_status(incident)
-    except NotFound:
-        return None
+    mailing = notices.latest(incident)
+    return None if mailing is None else notices.status(mailing)
 
 
 def _mail_bar(counts: Any) -> Any:
