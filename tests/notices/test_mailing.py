@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import email
 import email.policy
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from django.db import connection, transaction
-from django.db.utils import IntegrityError
+from django.db.utils import IntegrityError, ProgrammingError
 
 from tests.notices.office import Office
 from tests.notices.world import AT, NOW, TEXTS, people, sign, started, worker
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
-from tocsin.kernel import clock, jobs
+from tocsin.kernel import clock, jobs, schema
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.mail import actions as mail
 from tocsin.notices import actions, frozen, policy, queries
@@ -397,6 +399,53 @@ def test_a_demo_never_mails_the_world(shop: Path, office: Office) -> None:
         run(mailing)
     assert not office.taken
     assert closes(mailing).state == MailingState.STOPPED
+
+
+@contextlib.contextmanager
+def role(name: str) -> Iterator[None]:
+    """Act with the rights of a process's database role, and no more."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET ROLE {name}")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET ROLE")
+
+
+def test_each_process_has_the_rights_it_needs(shop: Path, office: Office) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute((schema.SRC / "kernel" / "roles.sql").read_text())
+        for file in sorted(schema.SRC.glob("*/sql/grants.sql")):
+            cursor.execute(file.read_text())
+    incident = people(["user1@gmail.example", "full1@gmail.example", "unknown1@gmail.example", "user1@gmail.example", None], postal=[2, 4])
+    with role("tocsin_operator"):
+        mailing = started(shop, incident)
+        actions.publish_site_notice(incident=incident, template=TEXTS, at=AT, by="ada")
+        actions.set_pace(mailing, rate_per_s=1000, at=AT, by="ada")
+    with role("tocsin_worker"):
+        run(mailing)
+        actions.keep(mailing, at=clock.now())
+        assert closes(mailing).state == MailingState.ENDED
+    text = email.message_from_bytes(office.taken[0].raw, policy=email.policy.default).get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    code = text.split("enter your case code: ")[1].split()[0]
+    with role("tocsin_public"):
+        assert queries.was_sent(code)
+        assert queries.site_notice()
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            list(Batch.objects.values_list("subjects"))
+    with role("tocsin_console"):
+        assert queries.latest_status(incident).letters == 2
+        notice = actions.draft(incident=incident, template=TEXTS, at=AT, by="ada")
+        with pytest.raises(Refused, match="two people"):
+            actions.start(notice, approval=None, at=AT, by="ada")
+        assert queries.preview(notice)[0].grade < 8
+        assert [n.version for n in queries.notices(incident)] == [2, 1]
+    with role("tocsin_operator"):
+        assert actions.letters(mailing, file=shop / "letters.csv", at=AT, by="ada").letters == 2
+    for statement in ("UPDATE notices_variant SET text = 'x'", "DELETE FROM notices_receipt", "UPDATE notices_receipt SET at = now()"):
+        with role("tocsin_worker"), pytest.raises(ProgrammingError, match="permission denied"), connection.cursor() as cursor:
+            cursor.execute(statement)
 
 
 def test_a_draft_is_refused_with_all_faults(shop: Path) -> None:

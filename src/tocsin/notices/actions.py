@@ -208,6 +208,10 @@ def set_pace(
         lanes = list(Lane.objects.select_for_update(no_key=True).filter(pk__in=rates))
         for x in lanes:
             _keeps_deadline(found, x, waiting[x.pk], rates[x.pk], at)
+        same = all(x.rate_per_s == rates[x.pk] and connections in (None, x.connections) for x in lanes)
+        if same:
+            return rates  # steering comes every few seconds; only a change is an act
+        for x in lanes:
             x.rate_per_s = rates[x.pk]
             x.connections = connections if connections is not None else x.connections
         Lane.objects.bulk_update(lanes, ["rate_per_s", "connections"])
