@@ -1,12 +1,14 @@
-"""Declare an incident, scope whose what was reachable, keep its facts.
+"""Incidents: declare one, freeze whose what was reachable, record what is known of it, close it.
 
-Tables: `incidents_incident`, `incidents_exposure` (a frozen answer, with a version), `incidents_cohort` (people of one jurisdiction with the
-same elements), `incidents_exposedsubject` (one row per exposed person), `incidents_storereach` (each store: reached by which path, or kept
-by which controls), `incidents_fact` (append-only).
+Tables: `incidents_incident`, `incidents_exposure` (one frozen answer per version), `incidents_storereach` (each store: reached by which
+path, or kept by which controls), `incidents_cohort`, `incidents_exposedsubject` (one row per person and version), `incidents_fact`.
 
-Terms: *incident*, *exposure* as NIST SP 800-61r3 uses them. An element is *clear* if the intruder could read it, *sealed* if it lay encrypted
-under a key the intruder does not hold. States: reachable < accessed < exfiltrated.
+Terms. *Exposure*: the frozen answer to "whose what was reachable"; an investigation that learns more freezes another version, none is
+changed. *Cohort*: people of one jurisdiction with the same elements in clear, the same sealed, and the same proof state; laws meet cohorts.
+*State* of proof: reachable < accessed < exfiltrated; more than reachable needs a fact with an exhibit. *Fact*: a statement with author,
+time and exhibit; a newer one supersedes it, none is changed. Facts name no person.
 
-Promises: an incident is declared by two people; an exposure is frozen by one INSERT ... SELECT in one transaction with its evidence, and
-its counts close (people = sum of the cohorts = rows); it is never changed afterwards, a later scope makes the next version.
+Promises. Two people declare. Missing information protects nobody: an element that the data map says lies in a reached store, and of which
+the register says nothing, counts for everybody held there; an element the register knows and the map does not counts as clear. The people
+of an exposure are those of its cohorts, one row each, checked before the freeze commits. The timeline is the log, no second store.
 """

@@ -1,4 +1,4 @@
-"""Read incidents, their frozen exposures and their facts."""
+"""Read incidents: what was declared, what was frozen, what is known."""
 
 from __future__ import annotations
 
@@ -8,60 +8,83 @@ from tocsin.inventory.types import CutGate, Missing, StoreCut, StoreReached
 from tocsin.kernel import sql
 from tocsin.kernel.errors import NotFound
 
-from .models import Cohort, ExposedSubject, Exposure, Fact, Incident, StoreReach
-from .types import CohortInfo, ExposureDiff, ExposureInfo, FactInfo, IncidentInfo
+from .models import ExposedSubject, Exposure, Fact, Incident, StoreReach
+from .types import CohortInfo, ExposureDiff, ExposureInfo, FactInfo, IncidentInfo, JurisdictionDiff
 
-SHOWN_MAX = 1_000
+SHOWN_MAX = 500
+PAGE_MAX = 100_000
+FACTS_MAX = 10_000
 
 
 def incident(id: int) -> IncidentInfo:
     """Return one incident. Raises NotFound."""
-    found = Incident.objects.filter(pk=id).first()
-    if found is None:
-        raise NotFound(f"no incident {id}")
-    return _info(found)
+    return _info(Incident.objects.filter(pk=id).first(), f"no incident {id}")
 
 
 def latest() -> IncidentInfo:
     """Return the incident declared last. Raises NotFound if there is none."""
-    found = Incident.objects.order_by("-pk").first()
-    if found is None:
-        raise NotFound("no incident was declared")
-    return _info(found)
+    return _info(Incident.objects.order_by("-pk").first(), "no incident was declared")
 
 
 def incidents() -> list[IncidentInfo]:
     """Return incidents, newest first; at most SHOWN_MAX."""
-    return [_info(i) for i in Incident.objects.order_by("-pk")[:SHOWN_MAX]]
+    return [_info(i, "") for i in Incident.objects.order_by("-pk")[:SHOWN_MAX]]
 
 
 def exposure_of(incident: int, *, version: int | None = None) -> ExposureInfo:
-    """Return the newest exposure of an incident, or one version. Raises NotFound before it is scoped."""
-    found = Exposure.objects.filter(incident=incident)
-    row = (found.filter(version=version) if version is not None else found.order_by("-version")).first()
+    """Return an incident's newest exposure, or one version of it. Raises NotFound before it is scoped."""
+    found = Exposure.objects.filter(incident_id=incident).order_by("-version")
+    row = (found if version is None else found.filter(version=version)).first()
     if row is None:
-        raise NotFound(f"incident {incident} is not scoped yet")
-    stores = list(StoreReach.objects.filter(exposure=row).order_by("pk"))
-    return ExposureInfo(
-        id=row.pk,
-        incident=incident,
-        version=row.version,
-        people=row.people,
-        cohorts=tuple(
-            CohortInfo(c.pk, c.jurisdiction, c.clear, c.sealed, c.state, c.count)
-            for c in Cohort.objects.filter(exposure=row).order_by("pk")
-        ),
-        reached=tuple(StoreReached(s.store, tuple(s.path), s.clear, s.sealed, s.state) for s in stores if s.reached),
-        not_reached=tuple(_kept(s) for s in stores if not s.reached),
-        map_digest=bytes(row.map_digest),
-        frozen_at=row.frozen_at,
+        what = "is not scoped yet" if version is None else f"has no exposure of version {version}"
+        raise NotFound(f"incident {incident} {what}: tocsin incident scope {incident}")
+    return _exposure(row)
+
+
+def exposure(id: int) -> ExposureInfo:
+    """Return one exposure. Raises NotFound."""
+    row = Exposure.objects.filter(pk=id).first()
+    if row is None:
+        raise NotFound(f"no exposure {id}")
+    return _exposure(row)
+
+
+def exposed_count(exposure: int) -> int:
+    """Return how many people an exposure holds. Raises NotFound."""
+    people = Exposure.objects.filter(pk=exposure).values_list("people", flat=True).first()
+    if people is None:
+        raise NotFound(f"no exposure {exposure}")
+    return people
+
+
+def exposed_subjects(exposure: int, *, after: int = 0, limit: int = 10_000, not_in: int | None = None) -> list[tuple[int, int]]:
+    """Return (subject, cohort) of an exposure's people after a subject, in the order of their numbers; at most PAGE_MAX.
+
+    Page through by giving the last subject as `after`; an empty list is the end. With `not_in`, only those whom that exposure lacks.
+    """
+    page = sql.rows("incidents", "exposed", exposure=exposure, after=after, limit=min(limit, PAGE_MAX), not_in=not_in)
+    return [(int(subject), int(cohort)) for subject, cohort in page]
+
+
+def exposure_diff(old: int, new: int) -> ExposureDiff:
+    """Return what a later exposure says otherwise than an earlier one, by their ids.
+
+    Who came, went, or has other elements, state or home now, by jurisdiction; and which stores changed sides.
+    """
+    by = tuple(
+        JurisdictionDiff(str(j), int(added), int(removed), int(changed))
+        for j, added, removed, changed in sql.rows("incidents", "diff", old=old, new=new)
+        if added or removed or changed
     )
-
-
-def exposed_subjects(exposure: int, *, after: int = 0, limit: int = 10_000) -> list[tuple[int, int]]:
-    """Return (subject, cohort) of an exposure, by subject, from behind `after` on; at most `limit`."""
-    found = ExposedSubject.objects.filter(exposure_id=exposure, subject_id__gt=after).order_by("subject_id")
-    return list(found.values_list("subject_id", "cohort_id")[:limit])
+    before, after = (set(StoreReach.objects.filter(exposure_id=e, reached=True).values_list("store", flat=True)) for e in (old, new))
+    return ExposureDiff(
+        people_added=sum(d.people_added for d in by),
+        people_removed=sum(d.people_removed for d in by),
+        people_changed=sum(d.people_changed for d in by),
+        by_jurisdiction=by,
+        stores_added=tuple(sorted(after - before)),
+        stores_removed=tuple(sorted(before - after)),
+    )
 
 
 def is_exposed(exposure: int, subject: int) -> bool:
@@ -69,47 +92,77 @@ def is_exposed(exposure: int, subject: int) -> bool:
     return ExposedSubject.objects.filter(exposure_id=exposure, subject_id=subject).exists()
 
 
-def exposure_diff(old: int, new: int) -> ExposureDiff:
-    """Return who and what changed between two exposures, by their ids."""
-    added, removed = sql.rows("incidents", "diff", old=old, new=new)[0]
-    stores = {e: set(StoreReach.objects.filter(exposure=e, reached=True).values_list("store", flat=True)) for e in (old, new)}
-    return ExposureDiff(
-        people_added=int(added),
-        people_removed=int(removed),
-        stores_added=tuple(sorted(stores[new] - stores[old])),
-        stores_removed=tuple(sorted(stores[old] - stores[new])),
-    )
+def timeline(incident: int, *, after_id: int = 0, limit: int = 500) -> list[Entry]:
+    """Return the acts of an incident from the log, oldest first. There is no second store of them."""
+    return evidence.activity(incident=incident, after_id=after_id, limit=limit)
 
 
-def facts(incident: int) -> list[FactInfo]:
-    """Return the facts that stand, by key: those that no later one supersedes; at most SHOWN_MAX."""
-    found = Fact.objects.filter(incident=incident, fact=None).order_by("key", "pk")[:SHOWN_MAX]
-    return [FactInfo(f.pk, f.key, f.value, f.exhibit, f.asserted_by, f.at, f.supersedes_id, f.audience) for f in found]
+def facts(incident: int, *, superseded: bool = False) -> list[FactInfo]:
+    """Return the facts that hold, by key; with `superseded` all that were ever asserted, oldest first. At most FACTS_MAX."""
+    found = Fact.objects.filter(incident_id=incident).select_related("superseded_by")
+    found = found.order_by("pk") if superseded else found.filter(superseded_by=None).order_by("key")
+    return [
+        FactInfo(
+            id=f.pk,
+            key=f.key,
+            value=f.value,
+            exhibit=f.exhibit,
+            audience=f.audience,
+            asserted_by=f.asserted_by,
+            at=f.at,
+            supersedes=f.supersedes_id,
+            superseded_by=f.superseded_by.pk if hasattr(f, "superseded_by") else None,
+        )
+        for f in found[:FACTS_MAX]
+    ]
 
 
-def timeline(incident: int, *, limit: int = 500) -> list[Entry]:
-    """Return the acts of an incident, oldest first: read from the evidence, there is no second store."""
-    return evidence.activity(incident=incident, limit=limit)
-
-
-def _info(i: Incident) -> IncidentInfo:
+def _info(row: Incident | None, missing: str) -> IncidentInfo:
+    if row is None:
+        raise NotFound(missing)
     return IncidentInfo(
-        id=i.pk,
-        name=i.name,
-        cause=i.cause,
-        state=i.state,
-        hosts=tuple(i.hosts),
-        discovered_at=i.discovered_at,
-        declared_at=i.declared_at,
-        window_from=i.window_from,
+        id=row.pk,
+        name=row.name,
+        cause=row.cause,
+        state=row.state,
+        discovered_at=row.discovered_at,
+        declared_at=row.declared_at,
+        window_from=row.window_from,
+        hosts=tuple(row.hosts),
+        stolen=tuple(row.stolen),
+        entity=row.entity,
+        story=row.story,
+        hold=row.hold,
     )
 
 
-def _kept(s: StoreReach) -> StoreCut:
+def _exposure(row: Exposure) -> ExposureInfo:
+    stores = list(row.stores.order_by("store"))
+    reached = [s for s in stores if s.reached]
+    return ExposureInfo(
+        id=row.pk,
+        incident=row.incident_id,
+        version=row.version,
+        people=row.people,
+        cohorts=tuple(
+            CohortInfo(id=c.pk, jurisdiction=c.jurisdiction, clear=c.clear, sealed=c.sealed, state=c.state, count=c.count)
+            for c in row.cohorts.order_by("jurisdiction", "pk")
+        ),
+        reached=tuple(StoreReached(store=s.store, path=tuple(s.path), clear=s.clear, sealed=s.sealed, state=s.state) for s in reached),
+        not_reached=tuple(_cut(s) for s in stores if not s.reached),
+        keys_held=tuple(row.keys_held),
+        people_of_store={s.store: s.people for s in reached},
+        assumed={s.store: s.assumed for s in reached if s.assumed},
+        map_digest=bytes(row.map_digest),
+        frozen_at=row.frozen_at,
+    )
+
+
+def _cut(s: StoreReach) -> StoreCut:
     return StoreCut(
         store=s.store,
-        cut=tuple(CutGate(g["dimension"], g["control"], tuple(g["evidence"])) for g in s.cut),
+        cut=tuple(CutGate(dimension=g["dimension"], control=g["control"], evidence=tuple(g["evidence"])) for g in s.cut),
         proved=s.proved,
-        missing=tuple(Missing(tuple(m["path"]), m["role"]) for m in s.missing),
+        missing=tuple(Missing(path=tuple(m["path"]), role=m["role"]) for m in s.missing),
         n_controls=s.n_controls,
     )

@@ -40,7 +40,10 @@ def load_answers(path: Path, *, at: datetime, by: str) -> int:
             made = Answer.objects.create(question=question, version=last + 1, body=one.answer, approved_by=[by], created_at=at)
             digest = hashlib.sha256(one.answer.encode()).hexdigest()
             evidence.record(
-                EventType.ANSWER_APPROVED, at=at, actor=by, body={"question": one.name, "answer": made.pk, "version": made.version, "sha256": digest}
+                EventType.ANSWER_APPROVED,
+                at=at,
+                actor=by,
+                body={"question": one.name, "answer": made.pk, "version": made.version, "sha256": digest},
             )
             new += 1
     return new

@@ -25,7 +25,6 @@ BATCHES_MAX = 50  # in one call: ten thousand mails, then the next call goes on
 ACTOR = "desk"
 REFERENCES_MAX = 20
 RANKED = 3  # suggestions kept with a message
-BULK_PRECEDENCE = frozenset({"bulk", "list", "junk"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +89,17 @@ def _read(info: InboundInfo, classifier: classify.Classifier) -> _Read:
     words = redact.redact(text.clean(text.own_words(text.clean(parsed.text.reveal())))).text
     subject_line = redact.redact(text.clean(parsed.subject.reveal()).replace("\n", " ")).text
     said = text.sentences(words)
-    verdict = classifier.judge([*said, subject_line] if subject_line.strip() else said)
-    urgent = urgency.most_pressing([urgency.of_text(f"{subject_line}\n{words}"), *verdict.urgent])
+    own_subject = "" if parsed.references and threading.is_reply(subject_line) else subject_line  # "Re:" is our subject, not theirs
+    verdict = classifier.judge([*said, own_subject] if own_subject.strip() else said)
+    urgent = urgency.most_pressing([urgency.of_text(f"{own_subject}\n{words}"), *verdict.urgent])
     return _Read(parsed, address, sealed.person_digest(address), _set_aside(parsed, address), words, subject_line, verdict, urgent)
 
 
 def _set_aside(parsed: ParsedMessage, address: str) -> str:
-    """Return why nobody is to be answered: no sender, a list (RFC 3834 s2), or ourselves; "" for a person's mail."""
+    """Return why nobody is to be answered: no sender, or ourselves; "" for a person's mail. Machines and lists the mail room has sorted out."""
     own = config.current().mail
     if subjects.mailbox_key(address) is None:
         return "no_sender"
-    if "list-id" in parsed.headers or parsed.headers.get("precedence", "").strip().lower() in BULK_PRECEDENCE:
-        return "list"
     ours = {own.help_address.lower(), own.from_address.lower()}
     return "ourselves" if address.lower() in ours or address.lower().endswith(f"@{own.bounce_domain.lower()}") else ""
 
@@ -115,7 +113,9 @@ def _case(found: _Read, info: InboundInfo, at: datetime) -> tuple[Case, bool]:
     joined = threading.joins(
         by_address=sealed.case_of_addresses(found.mail.envelope_to), by_reference=by_reference, of_person=of_person, at=info.received_at
     )
-    case = mine if mine is not None and joined == mine.pk else Case.objects.select_for_update().filter(pk=joined).first() if joined else None
+    case = (
+        mine if mine is not None and joined == mine.pk else Case.objects.select_for_update().filter(pk=joined).first() if joined else None
+    )
     if case is not None and case.state == "closed":  # the person has a newer case, or is free for this one again
         newer = Case.objects.filter(person=bytes(case.person)).exclude(state="closed").select_for_update().first()
         case = newer or case
@@ -147,8 +147,8 @@ def _message(found: _Read, case: Case | None, question_ids: dict[str, int]) -> N
         received_at=found.mail.received_at,
         message_id=found.mail.message_id,
         reply_references=list(found.mail.references[-REFERENCES_MAX:]),
-        subject_line=sealed.seal(found.subject_line, context=sealed.SUBJECT),
-        text=sealed.seal(found.words, context=sealed.TEXT),
+        subject_line=sealed.text(found.subject_line, sealed.SUBJECT),
+        text=sealed.text(found.words, sealed.TEXT),
         ranking=[[name, round(score, 4)] for name, score in found.verdict.ranking[:RANKED]],
         question_id=question_ids.get(clear) if clear else None,
         score=found.verdict.score,

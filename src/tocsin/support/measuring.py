@@ -40,7 +40,12 @@ def evaluate(train_csv: Path, test_csv: Path, *, shots: int | None, seed: int) -
             first += row[0] == place
             third += place in row
     seconds = clock.monotonic() - begun
-    return {"n": len(test), "accuracy": first / len(test), "top3": third / len(test), "msgs_per_s": round(len(test) / max(seconds, 1e-9), 1)}
+    return {
+        "n": len(test),
+        "accuracy": first / len(test),
+        "top3": third / len(test),
+        "msgs_per_s": round(len(test) / max(seconds, 1e-9), 1),
+    }
 
 
 def _draw(texts: list[str], shots: int, seed: int) -> list[str]:
@@ -49,7 +54,8 @@ def _draw(texts: list[str], shots: int, seed: int) -> list[str]:
 
 
 def _read(path: Path) -> list[tuple[str, str]]:
-    rows, faults = [], []
+    rows: list[tuple[str, str]] = []
+    faults: list[Fault] = []
     try:
         with path.open(newline="", encoding="utf-8") as f:
             for row in csv.reader(f):

@@ -124,7 +124,8 @@ class Message(models.Model):
         constraints = [
             models.CheckConstraint(name="support_message_placed", condition=models.Q(case=None) ^ models.Q(set_aside="")),
             models.CheckConstraint(
-                name="support_message_answered", condition=models.Q(reply=None, answered_at=None) | models.Q(reply__isnull=False, answered_at__isnull=False)
+                name="support_message_answered",
+                condition=models.Q(reply=None, answered_at=None) | models.Q(reply__isnull=False, answered_at__isnull=False),
             ),
         ]
         indexes = [models.Index(fields=["received_at"], condition=models.Q(answered_at=None), name="support_message_waiting")]

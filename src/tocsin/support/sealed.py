@@ -5,7 +5,6 @@ from __future__ import annotations
 from tocsin.kernel import config
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest, open_sealed, seal
-
 from tocsin.subjects import queries as subjects
 
 from .policy import threading
@@ -28,7 +27,12 @@ def open_address(person: bytes, blob: bytes) -> Private[str]:
     return Private(open_sealed(blob, context=f"support_case|{person.hex()}").reveal().decode())
 
 
-def opened(blob: bytes, context: str) -> str:
+def text(value: str, context: str) -> bytes:
+    """Seal a redacted text."""
+    return seal(value, context=context)
+
+
+def opened(blob: bytes | memoryview, context: str) -> str:
     """Return a sealed text (redacted when it was sealed)."""
     return open_sealed(bytes(blob), context=context).reveal().decode()
 

@@ -62,7 +62,7 @@ class QuestionInfo:
 class DeskStatus:
     """The desk in messages of people: received = answered + open. `urgent`: open ones of urgent cases; `urgent_received`: all of them.
 
-    `bulk_answered` is part of `answered`. `set_aside` (no sender, lists, ourselves) is counted beside and never answered.
+    `bulk_answered` is part of `answered`. `set_aside` (no sender, ourselves) is counted beside and never answered.
     `oldest_s`: how long the oldest open one waits, in seconds.
     """
 

@@ -67,7 +67,11 @@ def _one(where: str, entry: Any, faults: list[Fault]) -> Vetted:
         faults.append(Fault(f"{where}, answer", type(answer).__name__, f"a text of 1 to {CHARS_MAX} characters"))
     elif _MERGE_FIELD.search(answer) or redact.redact(answer).cards:
         faults.append(Fault(f"{where}, answer", "a merge field or a card number", "a text that is the same for everybody"))
-    if not isinstance(examples, list) or not EXAMPLES_MIN <= len(examples) <= EXAMPLES_MAX or not all(isinstance(e, str) and e.strip() for e in examples):
+    if (
+        not isinstance(examples, list)
+        or not EXAMPLES_MIN <= len(examples) <= EXAMPLES_MAX
+        or not all(isinstance(e, str) and e.strip() for e in examples)
+    ):
         faults.append(Fault(f"{where}, examples", repr(examples)[:80], f"{EXAMPLES_MIN} to {EXAMPLES_MAX} phrasings"))
         examples = []
     return Vetted(str(name), str(title), never is True, tuple(examples), str(answer).strip())

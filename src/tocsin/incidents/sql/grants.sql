@@ -1,7 +1,9 @@
--- Operators declare and scope; everyone who acts on an incident reads it; an exposure is never changed.
-REVOKE ALL ON incidents_incident, incidents_exposure, incidents_cohort, incidents_exposedsubject, incidents_storereach, incidents_fact
+-- The command line declares, scopes and advances; the console shows and records facts; workers read whom to tell. Facts are only added.
+REVOKE ALL ON incidents_incident, incidents_exposure, incidents_storereach, incidents_cohort, incidents_exposedsubject, incidents_fact
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
-GRANT SELECT, INSERT ON incidents_incident, incidents_exposure, incidents_cohort, incidents_exposedsubject, incidents_storereach, incidents_fact TO tocsin_operator;
-GRANT UPDATE (state) ON incidents_incident TO tocsin_operator, tocsin_console;
-GRANT SELECT ON incidents_incident, incidents_exposure, incidents_cohort, incidents_exposedsubject, incidents_storereach, incidents_fact TO tocsin_console, tocsin_worker;
+GRANT SELECT, INSERT ON incidents_incident, incidents_exposure, incidents_storereach, incidents_cohort, incidents_exposedsubject, incidents_fact
+  TO tocsin_operator;
+GRANT UPDATE (state, hold) ON incidents_incident TO tocsin_operator, tocsin_console;
+GRANT SELECT ON incidents_incident, incidents_exposure, incidents_storereach, incidents_cohort, incidents_exposedsubject, incidents_fact
+  TO tocsin_console, tocsin_worker;
 GRANT INSERT ON incidents_fact TO tocsin_console;

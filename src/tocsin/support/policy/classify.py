@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,14 @@ STEPS_MAX = 60
 BACKGROUND = "background"
 SMALL_TALK = (
     "I am a loyal customer.", "I have bought from you many times.", "I heard about it on television.", "A friend told me about this.",
-    "I saw the news yesterday evening.", "I am very upset about this.", "This makes me nervous.", "I am disappointed in you.", "To be honest I am angry.",
-    "I hope you are all well.", "My husband got this as well.", "My brother received one too.", "We order from your shop quite often.",
-    "I got your e-mail today.", "Your letter reached me yesterday.", "I read your notice.", "I am writing about your message.", "I just saw your announcement.",
-    "I look forward to hearing from you.", "Please get back to me quickly.", "Please let me know.", "A quick reply would be nice.", "I would appreciate an answer.",
-    "Sorry to bother you.", "I know you must be busy.", "I have a question.", "Can you help me?", "Many thanks for your help in advance.", "All the best to you.",
-    "I live at this address.", "Excuse my typing, I am on my phone.", "I never had problems with you before.", "This is the second time I write.",
+    "I saw the news yesterday evening.", "I am very upset about this.", "This makes me nervous.", "I am disappointed in you.",
+    "To be honest I am angry.", "I hope you are all well.", "My husband got this as well.", "My brother received one too.",
+    "We order from your shop quite often.", "I got your e-mail today.", "Your letter reached me yesterday.", "I read your notice.",
+    "I am writing about your message.", "I just saw your announcement.", "I look forward to hearing from you.",
+    "Please get back to me quickly.", "Please let me know.", "A quick reply would be nice.", "I would appreciate an answer.",
+    "Sorry to bother you.", "I know you must be busy.", "I have a question.", "Can you help me?", "Many thanks for your help in advance.",
+    "All the best to you.", "I live at this address.", "Excuse my typing, I am on my phone.", "I never had problems with you before.",
+    "This is the second time I write.",
 )  # fmt: skip
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 
@@ -57,7 +60,7 @@ def features(text: str) -> Counter[str]:
     """Return the features of a sentence with their counts."""
     words = _WORD.findall(text.lower().replace("’", "'"))
     found: Counter[str] = Counter(words)
-    found.update(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))
+    found.update(f"{a} {b}" for a, b in pairwise(words))
     grams: list[str] = []
     for word in words:
         padded = f"_{word}_"
@@ -132,7 +135,7 @@ def _matrix(counted: Sequence[Counter[str]], columns: dict[str, int], idf: Any) 
                 values.append((1 + math.log(n) if n > 1 else 1.0) * idf[column])
         starts.append(len(indices))
     data = np.array(values, dtype=np.float64)
-    for a, b in zip(starts, starts[1:], strict=False):
+    for a, b in pairwise(starts):
         length = math.sqrt(float(np.dot(data[a:b], data[a:b])))
         if length:
             data[a:b] /= length

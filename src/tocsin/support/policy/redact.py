@@ -33,10 +33,13 @@ _ISSUERS: tuple[tuple[range, int, tuple[int, ...]], ...] = (  # leading digits, 
     (range(67, 68), 2, (16, 18, 19)),
 )
 _RUN = re.compile(rf"[0-9](?:[ \-./\n>]{{0,{GAP_MAX}}}[0-9]){{12,}}")
-_CODE = re.compile(r"\b(?:cvv2?|cvc2?|cv2|cid|security code|card code)\b[^\w\n]{0,4}(?:is|was|number|no)?[^\w\n]{0,4}([0-9]{3,4})(?![0-9])", re.IGNORECASE)
+_CODE = re.compile(
+    r"\b(?:cvv2?|cvc2?|cv2|cid|security code|card code)\b[^\w\n]{0,4}(?:is|was|number|no)?[^\w\n]{0,4}([0-9]{3,4})(?![0-9])", re.IGNORECASE
+)
 _SSN = re.compile(r"(?<![0-9])(?!000|666|9)[0-9]{3}(?P<gap> ?[-./ ] ?)(?!00)[0-9]{2}(?P=gap)(?!0000)[0-9]{4}(?![0-9]|[-./ ][0-9])")
 _SSN_NAMED = re.compile(
-    r"(?:\bssn\b|\bsocial(?: security)?(?: number| no\.?)?)[^0-9\n]{0,20}([0-9]{3}[ \-./]{0,3}[0-9]{2}[ \-./]{0,3}[0-9]{4})(?![0-9])", re.IGNORECASE
+    r"(?:\bssn\b|\bsocial(?: security)?(?: number| no\.?)?)[^0-9\n]{0,20}([0-9]{3}[ \-./]{0,3}[0-9]{2}[ \-./]{0,3}[0-9]{4})(?![0-9])",
+    re.IGNORECASE,
 )
 _PASSWORD = re.compile(
     r"\b(?:password|passwort|passphrase|passcode|pass word|pwd|pw|pin)\b(?:[ \t]+(?:here|there|for [\w ]{1,30}?))?[ \t]*"

@@ -26,15 +26,19 @@ _ORIGINAL = re.compile(
 )
 _RULE = re.compile(r"\s*[_\-=*]{8,}\s*")
 _FROM = re.compile(r"\s*\*?(?:From|Von|De|Da|Van)\s?:\*?\s+\S.*", re.IGNORECASE)
-_FIELD = re.compile(r"\s*\*?(?:Sent|Date|To|Subject|Gesendet|Datum|An|Betreff|Envoyé|À|Objet|Enviado|Para|Asunto|Fecha|Cc)\s?:\*?\s+.*", re.IGNORECASE)
+_FIELD = re.compile(
+    r"\s*\*?(?:Sent|Date|To|Subject|Gesendet|Datum|An|Betreff|Envoyé|À|Objet|Enviado|Para|Asunto|Fecha|Cc)\s?:\*?\s+.*", re.IGNORECASE
+)
 _SIGNATURE = re.compile(r"(?:--|—|__)\s*")
 _FOOTER = re.compile(
-    r"\s*(?:Sent from (?:my|the|a|Mail|Yahoo|Outlook|Proton)\b.{0,80}|Get Outlook for .{1,40}|Von meinem .{1,40} gesendet|Envoyé de mon .{1,60}|Enviado desde mi .{1,40})",
+    r"\s*(?:Sent from (?:my|the|a|Mail|Yahoo|Outlook|Proton)\b.{0,80}|Get Outlook for .{1,40}|Von meinem .{1,40} gesendet|Envoyé de mon .{1,60}"
+    r"|Enviado desde mi .{1,40})",
     re.IGNORECASE,
 )
 _COURTESY = re.compile(
     r"\W*(?:(?:many |best |kind |warm |with |yours |kindest )*(?:thanks?(?: you)?|thx|regards|wishes|greetings|cheers|best|sincerely|faithfully|truly|yours)"
-    r"(?: (?:so|very) much| a lot| in advance| again| and)?|hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|to whom it may concern|please (?:answer|reply|respond) soon)"
+    r"(?: (?:so|very) much| a lot| in advance| again| and)?|hi|hello|hey|dear|good (?:morning|afternoon|evening|day)"
+    r"|to whom it may concern|please (?:answer|reply|respond) soon)"
     r"(?:[ ,]+(?:there|all|team|support|customer|service|sir|madam|or|sirs|folks|everybody|everyone|regards|you))*\W*",
     re.IGNORECASE,
 )
@@ -64,12 +68,18 @@ def own_words(text: str) -> str:
             if not following.lstrip().startswith(">"):
                 break  # the quote is not marked line by line: all that follows is it
             continue
-        if _begins_quote(lines, at) or _SIGNATURE.fullmatch(line):
-            rest = lines[at + 1 :]
-            if any(x.lstrip().startswith(">") for x in rest) or not any(x.strip() for x in kept):
+        if _begins_quote(lines, at):
+            if any(x.strip() for x in kept):
+                break
+            at += 1  # forwarded without a word: what was forwarded is the matter
+            continue
+        if _SIGNATURE.fullmatch(line):
+            at += 1
+            while (
+                any(x.strip() for x in kept) and at < len(lines) and not lines[at].lstrip().startswith(">") and not _wrote_lines(lines, at)
+            ):
                 at += 1
-                continue
-            break
+            continue
         if not _FOOTER.fullmatch(line):
             kept.append(line.rstrip())
         at += 1
@@ -108,9 +118,10 @@ def sentences(text: str) -> list[str]:
         name = after_closing and len(line.split()) <= NAME_WORDS_MAX and not line.rstrip().endswith(("?", "."))
         kept.append("" if courtesy or name else line)
         after_closing = courtesy or (after_closing and not line.strip())
-    return _split("\n".join(kept)) or _split(text)
+    whole = " ".join(text.split())[:SENTENCE_CHARS_MAX]
+    return _split("\n".join(kept)) or _split(text) or ([whole] if whole else [])
 
 
 def _split(text: str) -> list[str]:
     found = (" ".join(part.split())[:SENTENCE_CHARS_MAX] for part in _END.split(text) if part)
-    return [s for s in found if len(s) >= SENTENCE_CHARS_MIN and _COURTESY.fullmatch(s) is None][:SENTENCES_MAX] or ([" ".join(text.split())] if text.strip() else [])
+    return [s for s in found if len(s) >= SENTENCE_CHARS_MIN and _COURTESY.fullmatch(s) is None][:SENTENCES_MAX]

@@ -1,6 +1,6 @@
 """To which case a mail belongs, and how often we write. The subject line never joins: people copy subjects, and strangers know them.
 
-    reply address   help+c.<case>.<mac>@…    mac = 13 hexadecimal digits of the keyed digest of the case's number
+reply address   help+c.<case>.<mac>@…    mac = 13 hexadecimal digits of the keyed digest of the case's number
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ def joins(*, by_address: int | None, by_reference: int | None, of_person: OfPers
     if of_person is not None and (of_person.open or at - of_person.moved_at <= timedelta(days=JOIN_DAYS)):
         return of_person.id
     return None
+
+
+def is_reply(subject: str) -> bool:
+    """Tell whether a subject line says that it answers or forwards another mail."""
+    return _RE.match(subject) is not None
 
 
 def reply_subject(subject: str) -> str:
