@@ -137,8 +137,10 @@ def _live(incident: IncidentInfo) -> dict[str, Any]:
 
 
 def _mailing(incident: int) -> Any:
-    mailing = notices.latest(incident)
-    return None if mailing is None else notices.status(mailing)
+    try:
+        return notices.latest_status(incident)
+    except NotFound:
+        return None
 
 
 def _mail_bar(counts: Any) -> Any:
