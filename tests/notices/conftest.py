@@ -25,7 +25,7 @@ def office() -> Iterator[Office]:
 
 
 @pytest.fixture
-def shop(estate: Path, office: Office, transactional_db: None) -> Path:
+def shop(estate: Path, office: Office, transactional_db: None) -> Iterator[Path]:
     """Give the home of a demo estate whose relay is the post office."""
     (estate / "tocsin.toml").write_text(
         f"""[estate]
@@ -36,8 +36,14 @@ connections = 8
 messages_per_connection = 50
 """
     )
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM procrastinate_jobs")  # no model of ours: the flush between tests leaves them
+    _no_jobs()
     forget()
     frozen.forget_plans()
-    return estate
+    yield estate
+    _no_jobs()
+
+
+def _no_jobs() -> None:
+    """Empty the queue: its tables are no models of ours, so the flush between tests leaves them."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM procrastinate_jobs")
