@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,6 @@ from django.db import connection
 from tests.conftest import forget
 from tests.notices.office import Office
 from tocsin.notices import frozen
-
-AT = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 
 
 @pytest.fixture
