@@ -66,13 +66,15 @@ def _batch(at: datetime) -> Counter[str]:
         for info in waiting:
             found = _read(info, classifier)
             if found.set_aside:
-                _message(found, None, question_ids)
+                _message(found, None, None)
                 taken["set_aside"] += 1
                 evidence.record(EventType.MESSAGE_RECEIVED, at=at, actor=ACTOR, body={"inbound": info.id, "set_aside": found.set_aside})
                 continue
-            case, new = _case(found, info, at)
-            _message(found, case, question_ids)
-            standing.refresh(case)
+            question = None if found.urgent else question_ids.get(found.verdict.question or "")
+            case, new = _case(found, info, question, at)
+            _message(found, case, question)
+            if not new:
+                standing.refresh(case)
             taken.update(["messages", "opened" if new else "joined", *(["urgent"] if found.urgent else [])])
             events.append((case.subject, {"inbound": info.id, "case": case.pk, "opened": new, "urgent": found.urgent}))
         _record(events, at)
@@ -104,7 +106,7 @@ def _set_aside(parsed: ParsedMessage, address: str) -> str:
     return "ourselves" if address.lower() in ours or address.lower().endswith(f"@{own.bounce_domain.lower()}") else ""
 
 
-def _case(found: _Read, info: InboundInfo, at: datetime) -> tuple[Case, bool]:
+def _case(found: _Read, info: InboundInfo, question: int | None, at: datetime) -> tuple[Case, bool]:
     """Return the case the mail belongs to, locked, and whether it is new."""
     mine = Case.objects.filter(person=found.person).exclude(state="closed").select_for_update().first()
     of_person = threading.OfPerson(mine.pk, mine.state == "open", mine.moved_at) if mine else None
@@ -132,15 +134,17 @@ def _case(found: _Read, info: InboundInfo, at: datetime) -> tuple[Case, bool]:
         person=found.person,
         address=sealed.seal_address(found.person, found.address),
         subject=subjects.by_email(found.address),
-        rank=urgency.RANK[""],
+        urgency=found.urgent,
+        rank=urgency.RANK[found.urgent],
+        question_id=question,
+        score=found.verdict.score,
         opened_at=at,
         moved_at=info.received_at,
         waiting_since=info.received_at,
     ), True
 
 
-def _message(found: _Read, case: Case | None, question_ids: dict[str, int]) -> None:
-    clear = found.verdict.question if case is not None and not found.urgent else None
+def _message(found: _Read, case: Case | None, question: int | None) -> None:
     Message.objects.create(
         case=case,
         inbound=found.mail.id,
@@ -150,7 +154,7 @@ def _message(found: _Read, case: Case | None, question_ids: dict[str, int]) -> N
         subject_line=sealed.text(found.subject_line, sealed.SUBJECT),
         text=sealed.text(found.words, sealed.TEXT),
         ranking=[[name, round(score, 4)] for name, score in found.verdict.ranking[:RANKED]],
-        question_id=question_ids.get(clear) if clear else None,
+        question_id=question,
         score=found.verdict.score,
         urgency=found.urgent,
         set_aside=found.set_aside,
