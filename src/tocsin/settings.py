@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "procrastinate.contrib.django",
     "axes",
     "csp",
@@ -112,7 +113,7 @@ TEMPLATES = [
                 else ["django.contrib.auth.context_processors.auth", "django.contrib.messages.context_processors.messages"]
             ),
             "libraries": {},
-            "builtins": ["django.templatetags.static"],
+            "builtins": ["django.templatetags.static", "django.contrib.humanize.templatetags.humanize"],
         },
     }
 ]

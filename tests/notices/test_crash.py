@@ -18,7 +18,7 @@ from django.db import connection
 
 from tests.notices.office import Office
 from tests.notices.test_mailing import closes, lanes, run
-from tests.notices.world import AT, people, sender, started, team, worker
+from tests.notices.world import AT, people, sender, started, worker
 from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, jobs
 from tocsin.notices import actions
@@ -47,8 +47,7 @@ def by_message(office: Office) -> Counter[str]:
 
 @pytest.mark.parametrize("kill_at", [1, 37, 190, 600])
 def test_killed_in_the_middle_of_a_block(shop: Path, office: Office, kill_at: int) -> None:
-    incident = people([f"user{i}@one.example" for i in range(700)])
-    team()
+    incident = people([f"user{i}@gmail.example" for i in range(700)])
     mailing = started(shop, incident)
     child: list[subprocess.Popen[str]] = []
     ready = threading.Event()
@@ -89,8 +88,7 @@ def test_killed_in_the_middle_of_a_block(shop: Path, office: Office, kill_at: in
 
 
 def test_a_frozen_sender_writes_nothing_when_it_wakes(shop: Path, office: Office) -> None:
-    incident = people([f"user{i}@one.example" for i in range(500)])
-    team()
+    incident = people([f"user{i}@gmail.example" for i in range(500)])
     mailing = started(shop, incident)
     child: list[subprocess.Popen[str]] = []
     ready, frozen = threading.Event(), threading.Event()
@@ -122,8 +120,7 @@ def test_a_frozen_sender_writes_nothing_when_it_wakes(shop: Path, office: Office
 
 
 def test_a_lost_journal_puts_the_rest_of_the_block_in_doubt(shop: Path, office: Office) -> None:
-    incident = people([f"user{i}@one.example" for i in range(300)])
-    team()
+    incident = people([f"user{i}@gmail.example" for i in range(300)])
     mailing = started(shop, incident)
     child: list[subprocess.Popen[str]] = []
     ready = threading.Event()
@@ -148,8 +145,7 @@ def test_a_lost_journal_puts_the_rest_of_the_block_in_doubt(shop: Path, office: 
 
 
 def test_a_dead_workers_block_is_swept_and_taken_over(shop: Path, office: Office) -> None:
-    incident = people([f"user{i}@one.example" for i in range(400)])
-    team()
+    incident = people([f"user{i}@gmail.example" for i in range(400)])
     mailing = started(shop, incident)
     child: list[subprocess.Popen[str]] = []
     ready = threading.Event()

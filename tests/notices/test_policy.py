@@ -134,8 +134,18 @@ def test_replies_lose_every_address() -> None:
     reply = "550 5.1.1 <ada.l@one.example>: user ada.l unknown; see bob@two.example"
     assert policy.masked(reply, "ada.l@one.example") == "550 5.1.1 <[address]>: user [address] unknown; see [address]"
     assert policy.masked("a\r\nb", "x@y.example") == "a  b"
+    assert policy.masked("adam lives; ada.lo; ada.l", "ada.l@one.example") == "adam lives; ada.lo; [address]"
+    assert policy.masked("İ ada.l", "ada.l@one.example") == "[reply with an address]"
     assert policy.masked("ADA.L is full", "ada.l@one.example") == "[address] is full"
     assert len(policy.masked("x" * 999, "")) == policy.REPLY_CHARS_MAX
+
+
+def test_many_accounts_at_one_mailbox_fit_their_slot() -> None:
+    assert policy.references(["C1"]) == "C1"
+    assert policy.references(["C1", "<x>"]) == "C1, -"
+    long = policy.references([f"{i:0200}" for i in range(400)])
+    assert long.endswith(" and 385 more")
+    assert len(long) < 4000
 
 
 # --- bits, counts, receipts ---

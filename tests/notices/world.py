@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import csv
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,53 +14,73 @@ from urllib.parse import quote
 import pytest
 from django.db import connection
 
-from tocsin.incidents.models import Cohort, ExposedSubject, Exposure, Incident
+from tocsin.incidents import actions as incidents
+from tocsin.incidents.types import Declaration
+from tocsin.inventory import actions as inventory
+from tocsin.kernel import config
 from tocsin.kernel.errors import Refused
-from tocsin.kernel.sealing import lookup_digest, seal
 from tocsin.notices import actions
 from tocsin.notices.types import Retry
 from tocsin.staff import actions as staff
 from tocsin.staff import keyfiles
-from tocsin.subjects.models import Contact, Subject
+from tocsin.subjects import actions as subjects
 
 AT = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 TEXTS = Path(__file__).parents[2] / "scenarios" / "zappos-2012"
+MAPPING = """format = "tocsin-mapping/1"
+external_id = "customer_id"
+name = ["name"]
+email = "email"
+[defaults]
+country = "US"
+locale = "en"
+[address.billing]
+street = ["street"]
+city = "city"
+region = "region"
+postcode = "postcode"
+country = "country"
+[stores.customers]
+name = ["name"]
+email = ["email"]
+"""
 NOW = Retry(first_s=0.001, tries_max=3)
 
 
 def people(emails: Sequence[str | None], *, postal: Sequence[int] = ()) -> int:
-    """Register one person per address, and an incident that exposes them all; return it. `postal`: places that have a street too."""
-    incident = Incident.objects.create(name="x", discovered_at=AT)
-    exposure = Exposure.objects.create(incident=incident)
-    cohort = Cohort.objects.create(exposure=exposure, jurisdiction="US-CA")
-    subjects = Subject.objects.bulk_create(
-        [
-            Subject(external_id=f"C{i:05}", salt=secrets.token_bytes(16), name_sealed=seal(f"Jo {i}", context="n"))
-            for i in range(len(emails))
-        ]
-    )
-    Contact.objects.bulk_create(
-        [
-            Contact(
-                subject=s,
-                kind="email",
-                sealed=seal(e, context="c"),
-                lookup=lookup_digest(e, purpose="email"),
-                provider=e.rpartition("@")[2],
-            )
-            for s, e in zip(subjects, emails, strict=True)
-            if e
-        ]
-    )
-    for i in postal:
-        Contact.objects.create(subject=subjects[i], kind="billing", sealed=seal('{"street": "1 Main St", "city": "Reno"}', context="c"))
-    ExposedSubject.objects.bulk_create([ExposedSubject(exposure=exposure, subject_id=s.pk, cohort=cohort) for s in subjects])
-    return incident.pk
+    """Register one person per address, and an incident that exposes them all; return it. `postal`: places that have a street too.
+
+    Through the doors of the rooms below: a file is imported, the scenario's data map loaded, an incident declared by two people and scoped.
+    """
+    home = config.current().home
+    team()
+    without = MAPPING.replace('email = "email"\n', "").replace('email = ["email"]\n', "")  # an empty cell would be a fault of its row
+    for name, mapping in (("with", MAPPING), ("without", without)):
+        (home / f"{name}.toml").write_text(mapping)
+        rows = [(i, e) for i, e in enumerate(emails) if bool(e) == (name == "with")]
+        with (home / f"{name}.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["customer_id", "name", "email", "street", "city", "region", "postcode", "country"])
+            for i, address in rows:
+                street = ["1 Main St", "Reno", "NV", "89501", "US"] if i in postal else [""] * 5
+                table.writerow([f"C{i:05}", f"Jo Sample {i}", address or "", *street])
+        if rows:
+            report = subjects.import_file(home / f"{name}.csv", mapping=home / f"{name}.toml", at=AT, by="ada")
+            assert (report.accepted, report.rejected) == (len(rows), 0)
+    inventory.load_map([TEXTS / "datamap.yaml"], at=AT, by="ada")
+    declared = Declaration(name="Kentucky server", cause="a stranger came in through a server", hosts=("web_ky",))
+    with pytest.raises(Refused) as asked:
+        incidents.declare(declared, approval=None, at=AT, by="ada")
+    assert asked.value.approval is not None
+    sign(home, asked.value.approval, "ada", "bob")
+    incident = incidents.declare(declared, approval=asked.value.approval, at=AT, by="ada")
+    assert incidents.scope(incident, at=AT, by="ada").people == len(emails)
+    return incident
 
 
 def team() -> None:
-    """Enrol two people who may start and resume a mailing together."""
-    for name, roles in (("ada", ["communications"]), ("bob", ["legal"])):
+    """Enrol two people who together may declare, start and resume. Safe to repeat."""
+    for name, roles in (("ada", ["commander", "communications"]), ("bob", ["legal"])):
         staff.add_operator(name=name, roles=roles, at=AT, by="owner")
 
 

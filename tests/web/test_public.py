@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import connection
+from django.db import OperationalError, connection
 from django.http import Http404
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -204,6 +204,7 @@ def test_each_error_has_its_status(public_site: None, caplog: pytest.LogCaptureF
         (NotFound("no such thing"), 404),
         (Busy("full", retry_after_s=2.2), 429),
         (Unavailable("mail", "down"), 503),
+        (OperationalError("connection to server at 10.0.0.7 failed"), 503),
         (TocsinError("odd"), 500),
     ):
         response = raising(error)
@@ -211,6 +212,7 @@ def test_each_error_has_its_status(public_site: None, caplog: pytest.LogCaptureF
         assert response.headers["Cache-Control"] == "no-store"
     assert raising(Busy("full", retry_after_s=2.2)).headers["Retry-After"] == "3"
     assert "line 3" in raising(BadInput([Fault("file", "'x'", "a date", 3)])).content.decode()
+    assert "10.0.0.7" not in raising(OperationalError("connection to server at 10.0.0.7 failed")).content.decode()
     assert raising(Http404()) is None
     assert raising(PermissionDenied()) is None
     caplog.clear()

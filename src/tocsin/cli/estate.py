@@ -160,7 +160,7 @@ def _start_all(supervisor: Supervisor, current: config.Config, env: _Environment
     supervisor.start(Child("worker", (*tocsin, "worker"), env.of("worker")))
     supervisor.start(Child("intake", (*tocsin, "intake"), env.of("intake")))
     for site, port in (("console", current.web.console_port), ("public", current.web.public_port)):
-        supervisor.start(Child(site, site_command(site, port=port, workers=1), env.of(site), death_signal=signal.SIGTERM))
+        supervisor.start(Child(site, site_command(site, port=port), env.of(site), death_signal=signal.SIGTERM))
 
 
 @contextlib.contextmanager

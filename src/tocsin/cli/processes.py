@@ -18,7 +18,9 @@ from tocsin.kernel import config, logs
 from . import output
 from .supervisor import Child, Supervisor
 
-GRANIAN = ("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers-kill-timeout", "5", "--no-log-access")
+GRANIAN = ("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers-kill-timeout", "5", "--no-access-log")
+# The public site needs more threads than its bounded queue of hashes (4 x cores) holds, or nobody is left to serve the waiting page.
+THREADS = {"console": 4, "public": 32}
 WORKERS_STOP_S_MAX = 0.7  # below the supervisor's own, which stops us
 GENERAL_JOBS = 4  # jobs at a time in the general worker
 
@@ -52,30 +54,16 @@ def stop_event() -> threading.Event:
     return stop
 
 
-def site_command(site: str, *, port: int, workers: int) -> list[str]:
+def site_command(site: str, *, port: int) -> list[str]:
     """Return how a web process is started; never by hand, for granian hangs when SIGINT reaches its whole group (granian#651)."""
-    return [
-        sys.executable,
-        "-P",
-        "-m",
-        "granian",
-        *GRANIAN,
-        "--port",
-        str(port),
-        "--workers",
-        str(workers),
-        "--blocking-threads",
-        "4",
-        f"tocsin.web.{site}.wsgi:application",
-    ]
+    options = ("--port", str(port), "--workers", "1", "--blocking-threads", str(THREADS[site]))
+    return [sys.executable, "-P", "-m", "granian", *GRANIAN, *options, f"tocsin.web.{site}.wsgi:application"]
 
 
 def _site(site: str, port: int) -> None:
     env = os.environ | {"TOCSIN_PROCESS": site}
     supervisor = Supervisor(config.current().home / "logs", pid_file=f"{site}.json")
-    supervisor.start(
-        Child(site, site_command(site, port=port, workers=2), env, death_signal=signal.SIGTERM, foreground=True, pass_output=True)
-    )
+    supervisor.start(Child(site, site_command(site, port=port), env, death_signal=signal.SIGTERM, foreground=True, pass_output=True))
     try:
         raise typer.Exit(supervisor.run())
     finally:

@@ -21,6 +21,7 @@ from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import NotFound, Refused, Unavailable, ensure
 from tocsin.kernel.private import Private
+from tocsin.mail import queries as mail
 from tocsin.notices import queries as notices
 from tocsin.notices.types import MailingState
 from tocsin.staff import actions as staff
@@ -154,7 +155,7 @@ class Drill:
         def ended() -> bool:
             status = notices.status(mailing)
             self.run.progress(status.recipients - status.waiting, status.recipients)
-            return status.state == MailingState.ENDED
+            return bool(status.state == MailingState.ENDED)
 
         self.wait("the mailing to end", ended)
         status = notices.status(mailing)
@@ -215,7 +216,7 @@ class Drill:
         status = desk.status()
         ensure(status.received == status.answered + status.open, f"the desk does not close: {status}")
         asked = {email for _, email, kind, _ in written if kind != "auto"}
-        self.wait("every answer to be delivered", lambda: answers_received(self.office, self.answers, written).answered >= len(asked), limit_s=120)
+        self.wait("the answers to leave", lambda: mail.singles_waiting() == 0)
         seen = answers_received(self.office, self.answers, written)
         return {
             "received": status.received,
@@ -226,6 +227,7 @@ class Drill:
             "open": status.open,
             "oldest_open_s": status.oldest_s,
             "people_answered": seen.answered,
+            "people_not_reached": len(asked) - seen.answered,  # their mailboxes take no mail: the post office refused the answer
             "releases": done.releases,
         }
 
@@ -241,7 +243,6 @@ class Drill:
             (folder / name).write_bytes(content)
         (folder / "log.vkey").write_text(evidence.vkeys(self.home)[0] + "\n")
         return {"proved_customer": customer, "proof_bytes": len(proof.tlog_proof), "proof": str(folder)}
-
 
     def _somebody_told(self) -> tuple[str, int, int]:
         """Return customer number, subject and entry of the first simulated customer to whom the notice was handed over."""

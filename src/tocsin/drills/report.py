@@ -49,7 +49,9 @@ def check(report: dict[str, Any]) -> None:
     """Raise InvariantError unless every count closes."""
     s, m, d = report["subjects"], report["mailing"], report["support"]
     ensure(s["read"] == s["accepted"] + s["rejected"], f"subjects do not close: {s}")
-    ensure(m["recipients"] == m["handed_over"] + m["deferred"] + m["bounced"] + m["letters"] and m["lost"] == 0, f"mailing does not close: {m}")
+    ensure(
+        m["recipients"] == m["handed_over"] + m["deferred"] + m["bounced"] + m["letters"] and m["lost"] == 0, f"mailing does not close: {m}"
+    )
     ensure(m["duplicates"] <= m["in_doubt"], f"repeats that were not named: {m}")
     ensure(d["received"] == d["answered"] + d["open"], f"support does not close: {d}")
     ensure(report["cutover"]["old_password_logins_after"] == 0, "an old password still worked")
@@ -59,7 +61,9 @@ def check(report: dict[str, Any]) -> None:
 
 def page(report: dict[str, Any]) -> Table:
     """Return the report for people."""
-    table = Table(title=f"{report['scenario']}: {report['customers']:,} customers, {report['wall_s']:.0f} s", title_justify="left", show_header=False)
+    table = Table(
+        title=f"{report['scenario']}: {report['customers']:,} customers, {report['wall_s']:.0f} s", title_justify="left", show_header=False
+    )
     table.add_column(style="bold")
     table.add_column()
     for name, figures in report.items():

@@ -16,6 +16,7 @@ from tocsin.kernel.errors import ensure
 from tocsin.notices import actions as notices
 from tocsin.notices.types import Retry
 from tocsin.obligations import actions as obligations
+from tocsin.obligations import queries as laws
 from tocsin.subjects import actions as subjects
 from tocsin.support import actions as support
 from tocsin.surge import actions as surge
@@ -25,7 +26,7 @@ from .drill import Drill
 from .run import Figures
 
 CANARIES = 5
-RETAILER = ("card_accepting_merchant",)  # what a shop answers once, at set-up
+RETAILER = ("entity.card_accepting_merchant",)  # what a shop is, of all that the laws ask a company about
 RETRY = Retry(first_s=3.0, tries_max=5)  # a drill does not wait 42 hours for a mailbox that stays full
 
 
@@ -57,10 +58,14 @@ def enrol(drill: Drill) -> Figures:
 
 def read_customers(drill: Drill) -> Figures:
     """Make the shop's customers file and read it: personal data into the register, old password hashes into the credential store."""
-    made = generator.write(drill.folder, customers=drill.customers, seed=drill.seed, bad=drill.scenario.drill.bad_rows, progress=drill.progress)
+    made = generator.write(
+        drill.folder, customers=drill.customers, seed=drill.seed, bad=drill.scenario.drill.bad_rows, progress=drill.progress
+    )
     report = subjects.import_file(made.customers_file, mapping=drill.mapping, at=now(), by=drill.by, progress=drill.progress)
     hashes = credentials.import_hashes(made.customers_file, at=now(), by=drill.by, progress=drill.progress)
-    ensure(report.read == made.read and report.rejected == made.bad, f"{made.bad} of {made.read} rows are bad, {report.rejected} were rejected")
+    ensure(
+        report.read == made.read and report.rejected == made.bad, f"{made.bad} of {made.read} rows are bad, {report.rejected} were rejected"
+    )
     ensure(hashes.accepted == report.accepted, f"{report.accepted} people, but {hashes.accepted} old passwords")
     return {"read": report.read, "accepted": report.accepted, "rejected": report.rejected}
 
@@ -82,8 +87,12 @@ def load_map(drill: Drill) -> Figures:
 def declare(drill: Drill) -> Figures:
     """Declare: two people sign what is declared."""
     story = drill.scenario.story
-    what = Declaration(name=story.name, cause=f"{story.cause}.", hosts=story.hosts, discovered_at=now())
-    return {"incident": drill.approved(lambda approval: incidents.declare(what, approval=approval, at=now(), by="commander"), "commander", "legal")}
+    what = Declaration(name=story.name, cause=f"{story.cause}.", hosts=story.hosts, discovered_at=now().replace(microsecond=0))
+    return {
+        "incident": drill.approved(
+            lambda approval: incidents.declare(what, approval=approval, at=now(), by="commander"), "commander", "legal"
+        )
+    }
 
 
 def scope(drill: Drill) -> Figures:
@@ -102,8 +111,10 @@ def scope(drill: Drill) -> Figures:
 
 def assess(drill: Drill) -> Figures:
     """Compute the duties of the frozen cohorts under today's laws."""
-    for predicate in RETAILER:
-        obligations.answer(f"entity.{predicate}", True, incident=None, at=now(), by="legal")
+    obligations.assess(drill.incident, at=now(), by="legal")
+    for question in laws.assessment(drill.incident)["questions"]:
+        if question["key"].startswith("entity."):  # what the laws ask about the company itself; a real one answers in peacetime
+            obligations.answer(question["key"], question["key"] in RETAILER, incident=None, at=now(), by="legal")
     duties = obligations.assess(drill.incident, at=now(), by="legal")
     dated = [d.due_at for d in duties if d.due_at is not None]
     return {"triggered": len(duties), "dated": len(dated), "earliest_due_at": min(dated).isoformat() if dated else None}
@@ -112,7 +123,12 @@ def assess(drill: Drill) -> Figures:
 def forecast(drill: Drill) -> Figures:
     """Forecast calls, letters and waits for the published 24 million, and what closing the phones does."""
     made = surge.forecast(drill.incident, drill.scenario.surge, at=now(), by="support-lead")
-    return {"calls": made.calls, "letters": round(made.letters.p50), "max_wait_s": round(made.max_wait_s.p50), "customers": drill.scenario.surge.customers}
+    return {
+        "calls": made.calls,
+        "letters": round(made.letters.p50),
+        "max_wait_s": round(made.max_wait_s.p50),
+        "customers": drill.scenario.surge.customers,
+    }
 
 
 def try_old_passwords(drill: Drill, *, accepted: bool) -> Figures:
@@ -128,10 +144,19 @@ def cut_over(drill: Drill) -> Figures:
     credentials.plant_canaries(CANARIES, at=now())
     armed = credentials.arm(incident=drill.incident, at=now(), by="identity")
     before = credentials.try_canaries(armed.id, at=now())
-    done = drill.approved(lambda approval: credentials.commit(armed.id, approval=approval, at=now(), by="identity"), "identity", "commander")
+    done = drill.approved(
+        lambda approval: credentials.commit(armed.id, approval=approval, at=now(), by="identity"), "identity", "commander"
+    )
     after = credentials.try_canaries(armed.id, at=now())
     ensure(before.refused == 0 and after.accepted == 0, f"canaries that survived: {after.survivors}")
-    return {"commit_ms": done.commit_ms, "sealed_ms": done.sealed_ms, "epoch": done.epoch, "nodes": len(done.nodes), "canaries_refused": after.refused}
+    incidents.advance(drill.incident, state="contained", at=now(), by="commander")
+    return {
+        "commit_ms": done.commit_ms,
+        "sealed_ms": done.sealed_ms,
+        "epoch": done.epoch,
+        "nodes": len(done.nodes),
+        "canaries_refused": after.refused,
+    }
 
 
 def tell(drill: Drill) -> Figures:
@@ -141,6 +166,7 @@ def tell(drill: Drill) -> Figures:
     mailing = drill.approved(
         lambda approval: notices.start(notice, approval=approval, at=now(), by="communications", retry=RETRY), "communications", "legal"
     )
+    incidents.advance(drill.incident, state="notifying", at=now(), by="commander")
     return drill.wait_for_mailing(mailing)
 
 
@@ -151,7 +177,13 @@ def reset(drill: Drill) -> Figures:
         drill.people(wanted), base_url=drill.public_url, office_url=drill.office_url, threads=drill.scenario.drill.threads,
         mail_wait_s=drill.scenario.drill.mail_wait_s,
     )  # fmt: skip
-    return {"requested": done.requested, "completed": done.completed, "refused": done.refused, "no_mail": done.no_mail, "p99_ms": done.p99_ms}
+    return {
+        "requested": done.requested,
+        "completed": done.completed,
+        "refused": done.refused,
+        "no_mail": done.no_mail,
+        "p99_ms": done.p99_ms,
+    }
 
 
 def write_in(drill: Drill) -> Figures:
@@ -162,7 +194,14 @@ def write_in(drill: Drill) -> Figures:
 
 def answer(drill: Drill) -> Figures:
     """Vetted answers to all who asked the same, after two people approved each; the rest one by one by drafted colleagues."""
-    done = crew.work(home=drill.home, seed=drill.seed, clock=now, lead="support-lead", approvers=drill.keys("support-lead", "legal"), drafted=drill.drafted)
+    done = crew.work(
+        home=drill.home,
+        seed=drill.seed,
+        clock=now,
+        lead="support-lead",
+        approvers=drill.keys("support-lead", "legal"),
+        drafted=drill.drafted,
+    )
     return drill.check_answers(done)
 
 

@@ -16,10 +16,11 @@ import asyncio
 import contextlib
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from tocsin.kernel import clock, config
 
@@ -118,25 +119,30 @@ def _commit(deliveries: list[Delivery]) -> list[str]:
 
 async def _committer(queue: asyncio.Queue[Waiting]) -> None:
     """Collect what waits, commit it, answer."""
-    loop = asyncio.get_running_loop()
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1, "intake-commit") as thread:
-        while True:
-            batch = [await queue.get()]
-            size, until = len(batch[0][0].raw), loop.time() + BATCH_WAIT_S
-            while len(batch) < BATCH_MAX and size < BATCH_BYTES_MAX:
-                with contextlib.suppress(asyncio.QueueEmpty):
-                    batch.append(queue.get_nowait())
-                    size += len(batch[-1][0].raw)
-                    continue
-                if loop.time() >= until or len(batch) >= Door.open_now:  # everybody who is here waits already
-                    break
-                await asyncio.sleep(BATCH_WAIT_S / 5)
-            replies = await loop.run_in_executor(thread, _commit, [d for d, _ in batch])
-            for (_, answer), reply in zip(batch, replies, strict=True):
-                if not answer.done():
-                    answer.set_result(reply)
+        try:
+            while True:
+                await _batch(queue, thread)
+        finally:
+            thread.submit(connections.close_all)
+
+
+async def _batch(queue: asyncio.Queue[Waiting], thread: ThreadPoolExecutor) -> None:
+    loop = asyncio.get_running_loop()
+    batch = [await queue.get()]
+    size, until = len(batch[0][0].raw), loop.time() + BATCH_WAIT_S
+    while len(batch) < BATCH_MAX and size < BATCH_BYTES_MAX:
+        with contextlib.suppress(asyncio.QueueEmpty):
+            batch.append(queue.get_nowait())
+            size += len(batch[-1][0].raw)
+            continue
+        if loop.time() >= until or len(batch) >= Door.open_now:  # everybody who is here waits already
+            break
+        await asyncio.sleep(BATCH_WAIT_S / 5)
+    replies = await loop.run_in_executor(thread, _commit, [d for d, _ in batch])
+    for (_, answer), reply in zip(batch, replies, strict=True):
+        if not answer.done():
+            answer.set_result(reply)
 
 
 async def serve(host: str, port: int, stop: threading.Event, ready: threading.Event | None = None) -> int:

@@ -54,7 +54,7 @@ KEEP = "notices.tasks.keep"
 def draft(*, incident: int, template: Path | NoticeTexts, at: datetime, by: str) -> int:
     """Store a notice for an incident from its folder or texts, all slots filled but the personal ones; return its id.
 
-    `{{company}}`, `{{brand}}`, `{{site}}`, `{{help_address}}` come from the configuration, `{{fact:discovered_on}}` from the incident,
+    `{{company}}`, `{{brand}}`, `{{site}}`, `{{help_address}}` come from the configuration, facts from the incident,
     other facts from the texts. Raises BadInput with all faults. A new text is a new version; nothing drafted ever changes.
     """
     texts = folder.read_notice(template) if isinstance(template, Path) else template
@@ -208,6 +208,10 @@ def set_pace(
         lanes = list(Lane.objects.select_for_update(no_key=True).filter(pk__in=rates))
         for x in lanes:
             _keeps_deadline(found, x, waiting[x.pk], rates[x.pk], at)
+        same = all(x.rate_per_s == rates[x.pk] and connections in (None, x.connections) for x in lanes)
+        if same:
+            return rates  # steering comes every few seconds; only a change is an act
+        for x in lanes:
             x.rate_per_s = rates[x.pk]
             x.connections = connections if connections is not None else x.connections
         Lane.objects.bulk_update(lanes, ["rate_per_s", "connections"])
@@ -320,7 +324,8 @@ def _values(incident: int, facts: Mapping[str, str]) -> dict[str, str]:
     c = config.current()
     found = incidents.incident(incident)
     day = found.discovered_at
-    known = {**facts, "discovered_on": f"{day:%B} {day.day}, {day.year}"}
+    ledger = {f.key: f.value for f in incidents.facts(incident) if f.audience == "all"}
+    known = {**facts, **ledger, "discovered_on": f"{day:%B} {day.day}, {day.year}"}
     return {
         "company": c.company.name,
         "brand": c.company.brand,

@@ -30,6 +30,7 @@ LETTER_LANE = "letter"  # people without an e-mail address: nothing is sent, let
 CONNECTIONS_PER_BLOCK_MAX = 8
 VARIANTS_MAX = 64
 SLOT_CHARS_MAX = 200
+REFERENCES_MAX = 15  # at 200 characters each they fit a slot of 4,000
 REPLY_CHARS_MAX = 300
 DEFERRED_S_MAX = 6 * 3600.0
 UNLIMITED_PER_S = 100_000.0  # at this rate and above no bucket is kept: no receiver and no core is so fast
@@ -185,13 +186,33 @@ def vetted(value: str, *, instead: str) -> str:
     return clean if clean and len(clean) <= SLOT_CHARS_MAX and not _LINKISH.search(clean) else instead
 
 
+def references(external_ids: Sequence[str]) -> str:
+    """Return the customer numbers that a notice speaks of, in one line; beyond REFERENCES_MAX, how many more there are."""
+    shown = ", ".join(vetted(e, instead="-") for e in external_ids[:REFERENCES_MAX])
+    more = len(external_ids) - REFERENCES_MAX
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 def masked(text: str, address: str) -> str:
     """Return a receiver's reply without the recipient's address and without any other: it goes into tables and into the evidence."""
-    local = address.partition("@")[0]
-    text = _ADDRESS.sub("[address]", _UNFIT.sub(" ", text))
-    if len(local) > 1:
-        text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(local)}(?![A-Za-z0-9])", "[address]", text, flags=re.IGNORECASE)
-    return text[:REPLY_CHARS_MAX]
+    text = _UNFIT.sub(" ", text)
+    if "@" in text:
+        text = _ADDRESS.sub("[address]", text)
+    local = address.partition("@")[0].lower()
+    return _without(text, local)[:REPLY_CHARS_MAX] if len(local) > 1 and local in text.lower() else text[:REPLY_CHARS_MAX]
+
+
+def _without(text: str, word: str) -> str:
+    """Return the text with a word of it masked. No pattern is compiled for it: that would cost more than signing the message."""
+    out, at, small = [], 0, text.lower()
+    if len(small) != len(text):
+        return "[reply with an address]"  # letters whose small form has another length: places would not fit
+    while (found := small.find(word, at)) >= 0:
+        end = found + len(word)
+        inside = small[found - 1 : found].isalnum() or small[end : end + 1].isalnum()
+        out += [text[at:found], text[found:end] if inside else "[address]"]
+        at = end
+    return "".join([*out, text[at:]])
 
 
 # --- the bits and counts of a block ---------------------------------------------------------------------------------------------------

@@ -73,10 +73,12 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
     )
 
 
-def latest(incident: int) -> int | None:
-    """Return the newest mailing of an incident that was not discarded."""
+def latest_status(incident: int) -> MailingStatus:
+    """Return how the newest mailing of an incident stands. Raises NotFound if there is none."""
     found = Mailing.objects.filter(incident=incident).exclude(state=MailingState.DISCARDED.value).order_by("-pk").first()
-    return found.pk if found else None
+    if found is None:
+        raise NotFound(f"no mailing for incident {incident}")
+    return status(found.pk)
 
 
 def notices(incident: int) -> list[NoticeInfo]:

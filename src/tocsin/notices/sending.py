@@ -49,6 +49,7 @@ LOOK_S = 0.5  # how old the sender's knowledge of stop flag and pace may be
 SETTLE_S = 10.0  # a slow block writes down what it has that often
 BUSY_S = 1.0  # no connection of the lane is free
 HELD_LANE_S = 5.0  # a lane of rate 0
+RETRY_MARGIN_S = 0.1  # a job that comes a moment before its time finds no block
 NAMELESS = "customer"
 FREE_AT = datetime(1970, 1, 1, tzinfo=UTC)  # a lease that is over
 
@@ -297,7 +298,7 @@ class Block:
             slots = {
                 "name": policy.vetted(person.name.reveal(), instead=NAMELESS),
                 "case_code": casecode.encode(key, block=self.batch.pk, place=n),
-                "references": ", ".join(policy.vetted(a.external_id, instead="-") for a in accounts),
+                "references": policy.references([a.external_id for a in accounts]),
             }
             self.rendered[n] = self._rendered(person.salt, slots)
             made.append(Recipient(n=n, address=person.address.reveal(), slots=slots, key=self._key(n)))
@@ -338,7 +339,7 @@ class Block:
         if untried or free_blocks(lane):
             again(mailing, lane, after_s=min(wait_s, HELD_LANE_S))
         elif waiting:
-            jobs.enqueue(JOB, after_s=max(0.0, (due_at - now).total_seconds()), mailing=mailing, lane=lane)
+            jobs.enqueue(JOB, after_s=max(0.0, (due_at - now).total_seconds()) + RETRY_MARGIN_S, mailing=mailing, lane=lane)
         if over and not Batch.objects.filter(mailing_id=mailing, state="open").exists():
             jobs.enqueue(FINISH, unless_waiting=f"notices-finish-{mailing}", mailing=mailing)
 
@@ -383,6 +384,7 @@ class Block:
         return policy.next_try(tries=tries, at=clock.from_us(o.at_us), retry=self.retry, spread=(self.batch.pk * 31 + o.n) % 100)
 
     def _text(self, o: Outcome) -> str:
+        """Return what the receiver said, fit for tables and evidence."""
         person = self.people.get(self.batch.subjects[o.n])
         return policy.masked(o.text, person.address.reveal() if person else "")
 

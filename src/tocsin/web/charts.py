@@ -91,6 +91,11 @@ def reach_map(host: str, reached: Sequence[MapNode], cut: Sequence[MapNode], *, 
     )
 
 
+def shortened(text: str, chars: int = 46) -> str:
+    """Return a text that fits into a box of the map, cut at a word."""
+    return text if len(text) <= chars else text[:chars].rsplit(" ", 1)[0].rstrip(",") + " …"
+
+
 def columns(values: Sequence[float], labels: Sequence[str], *, title: str, mark: float | None = None, unit: str = "") -> SafeString:
     """Return a column chart; `mark` draws a level across it, such as a promise or a capacity."""
     width, height, foot = 640, 180, 22

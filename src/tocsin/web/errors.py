@@ -1,6 +1,7 @@
 """The answer to whatever a view could not do: the web's one place that catches everything, logs it, and ends that request.
 
     BadInput 400 with every fault    Refused 409    NotFound 404    Busy 429 and Unavailable 503, both with Retry-After
+    a database that does not answer is Unavailable
     anything else is a defect: 500, a page with a reference number, and a log line that bears it
 
 What reaches the log is the kind of the defect and where it rose, not its message: a database error quotes values, and those are people's.
@@ -16,6 +17,7 @@ import traceback
 from collections.abc import Callable
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -52,6 +54,8 @@ class ErrorsMiddleware:
         """Return the page for an exception of a view; None for those that Django's handlers answer."""
         if isinstance(exception, Http404 | PermissionDenied | SuspiciousOperation):
             return None
+        if isinstance(exception, OperationalError):
+            exception = Unavailable("database", "it does not answer; please try again in a moment")
         if isinstance(exception, TocsinError):
             return answer(request, exception)
         return defect(request, exception)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def assess(
     incident: Annotated[int | None, typer.Option(help="An incident that was scoped.")] = None,
     facts: Annotated[Path | None, typer.Option(help="A FACTS.json; needs no database.")] = None,
-    as_of: Annotated[str, typer.Option("--as-of", help="Evaluate the laws as they stood at this date or instant (with --facts).")] = "",
+    as_of: Annotated[str, typer.Option("--as-of", help="Evaluate the laws as they stood at this date (with --facts).")] = "",
 ) -> None:
     """List duties with due dates and sources, and each law that does not apply with the reason."""
     from tocsin.obligations import actions, queries
@@ -34,13 +35,20 @@ def assess(
         raise BadInput.of("command line", "both or neither of --incident and --facts", "one of them")
     if facts is not None:
         with estate(database=False):
-            document = queries.assess_file(_read(facts), as_of=as_of or None, at=clock.now())
+            document = queries.assess_file(_read(facts), as_of=_date(as_of), at=clock.now())
     elif incident is not None:
         with estate():
             actions.assess(incident, at=clock.now(), by=actor())
             document = queries.assessment(incident)
     lines = [(d["due_date"] or "", d["name"], d["law"], d["state"], d["count"], d["source"]) for d in document["duties"]]
     output.emit(document, table=output.rows("Duties by due date", ("due", "to", "law", "state", "people", "source"), lines))
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise BadInput.of("--as-of", text, "a date such as 2026-11-24") from None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def import_(
 
 @app_.command()
 def forget(incident: Annotated[int, typer.Option(help="The incident that no longer needs them.")]) -> None:
-    """Delete salts and sealed contact points of an incident's subjects, unless a hold forbids it."""
-    from tocsin.subjects import actions
+    """Delete salts, names and contact points of a closed incident's people, unless another incident or a hold still needs them."""
+    from tocsin.incidents import actions
 
     with estate():
-        output.emit(actions.forget(incident, at=clock.now(), by=actor()))
+        output.emit({"forgotten": actions.forget(incident, at=clock.now(), by=actor())})

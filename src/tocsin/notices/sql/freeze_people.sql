@@ -10,8 +10,6 @@ FROM (
     FROM incidents_exposedsubject e
     JOIN incidents_cohort k ON k.id = e.cohort_id
     LEFT JOIN unnest(%(jurisdictions)s::text[], %(variants)s::bigint[]) AS v (jurisdiction, variant) ON v.jurisdiction = k.jurisdiction
-    LEFT JOIN (
-        SELECT DISTINCT ON (subject_id) subject_id, lookup, provider FROM subjects_contact WHERE kind = 'email' ORDER BY subject_id, rank
-    ) c ON c.subject_id = e.subject_id
+    LEFT JOIN subjects_contact c ON c.subject_id = e.subject_id AND c.kind = 'email' AND c.rank = 0
     WHERE e.exposure_id = %(exposure)s
 ) p

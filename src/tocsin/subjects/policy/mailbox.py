@@ -70,8 +70,9 @@ _FAMILIES = {
 }
 PROVIDERS: dict[str, str] = {domain: family for family, domains in _FAMILIES.items() for domain in domains.split()}
 OTHER = "other"
-# Synthetic people of a drill have addresses under reserved names (RFC 2606): `gmail.example` takes the lane of gmail.com, so that a
-# drill has the lanes of the real thing. No real address can end in one of these.
+# Synthetic people of a drill have addresses under reserved names (RFC 2606), which no real address can have: the practice providers are
+# lanes of their own, and `gmail.example` takes the lane of gmail.com.
+PRACTICE_PROVIDERS = frozenset({"mail.example", "post.example", "webmail.example"})
 RESERVED_TLDS = (".example", ".test", ".invalid")
 _FIRST_LABELS = {domain.partition(".")[0]: family for domain, family in reversed(PROVIDERS.items())} | {
     family.partition(".")[0]: family for family in _FAMILIES
@@ -121,6 +122,8 @@ def provider(name: str) -> str:
     """Return the lane of a domain: the first name of the big provider that receives its mail, else `other`."""
     if name in PROVIDERS:
         return PROVIDERS[name]
+    if name in PRACTICE_PROVIDERS:
+        return name
     if name.endswith(RESERVED_TLDS):
         return PROVIDERS.get(name.rpartition(".")[0]) or _FIRST_LABELS.get(name.partition(".")[0], OTHER)
     return OTHER

@@ -88,10 +88,13 @@ def _show(request: HttpRequest, incident: IncidentInfo) -> HttpResponse:
 
 def _exposure(incident: IncidentInfo, exposure: ExposureInfo) -> dict[str, Any]:
     reached = [
-        charts.MapNode(s.store, ", ".join(codes_of(s.clear | s.sealed))[:52] or "nothing personal", "reached") for s in exposure.reached
+        charts.MapNode(s.store, charts.shortened(", ".join(codes_of(s.clear | s.sealed))) or "nothing personal", "reached")
+        for s in exposure.reached
     ]
     cut = [
-        charts.MapNode(s.store, ("cut by " + ", ".join(g.control for g in s.cut))[:52] if s.proved else "not reached, not proved", "cut")
+        charts.MapNode(
+            s.store, charts.shortened("cut by " + ", ".join(g.control for g in s.cut)) if s.proved else "not reached, not proved", "cut"
+        )
         for s in exposure.not_reached
     ]
     cohorts = sorted(exposure.cohorts, key=lambda c: -c.count)
@@ -154,6 +157,8 @@ def _duty(duty: DutyInfo, now: datetime) -> dict[str, Any]:
     if duty.due_at is None:
         return {"duty": duty, "left": duty.standard or duty.relation or "no date", "css": ""}
     left = duty.due_at - now
+    if duty.state == "asked":
+        return {"duty": duty, "left": f"if yes: {_span(left)}", "css": ""}
     css = "bad" if left < timedelta(days=3) else "warn" if left < timedelta(days=14) else "good"
     return {"duty": duty, "left": f"overdue by {_span(-left)}" if left < timedelta() else f"{_span(left)} left", "css": css}
 

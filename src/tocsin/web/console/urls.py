@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import approvals, sign_in
+from . import approvals, desk, incident, log, sign_in
 
 urlpatterns = [
     path("sign-in", sign_in.sign_in),
     path("sign-out", sign_in.sign_out),
+    path("", incident.latest),
+    path("incidents/<int:incident>", incident.show),
+    path("incidents/<int:incident>/live", incident.live),
+    path("incidents/<int:incident>/duties", incident.duties),
+    path("incidents/<int:incident>/mailing", incident.mailing),
+    path("desk", desk.show),
+    path("desk/next", desk.take_next),
+    path("desk/<int:case>", desk.case),
+    path("desk/<int:case>/answer", desk.answer),
+    path("desk/<int:case>/release", desk.release),
     path("approvals", approvals.show),
+    path("log", log.show),
+    path("log/export", log.export),
+    path("receipt", log.receipt),
 ]
+
+handler400 = "tocsin.web.errors.bad_request"
+handler403 = "tocsin.web.errors.forbidden"
+handler404 = "tocsin.web.errors.not_found"
+handler500 = "tocsin.web.errors.server_error"

@@ -1,0 +1,135 @@
+"""Writes of the desk: take mail in, work cases, release one answer to many."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+
+from django.db import transaction
+from django.db.models import Max
+
+from tocsin.evidence import actions as evidence
+from tocsin.evidence.types import EventType
+from tocsin.kernel import sql
+from tocsin.kernel.errors import BadInput, NotFound, Refused
+
+from . import arrivals, releasing, replies, vetted, views
+from .models import Answer, Case, Question
+from .policy import redact, text, threading
+from .types import CaseView, ReleaseInfo, TakenIn
+
+REPLY_CHARS_MAX = 20_000
+
+
+def load_answers(path: Path, *, at: datetime, by: str) -> int:
+    """Load questions and vetted answers from a TOML file; return how many answers are new. An unchanged answer makes no new version.
+
+    Safe to repeat. Raises BadInput with every fault in the file, and then changes nothing.
+    """
+    found, new = vetted.read(path), 0
+    with transaction.atomic():
+        for one in found:
+            question, _ = Question.objects.update_or_create(
+                name=one.name, defaults={"title": one.title, "never_bulk": one.never_bulk, "examples": list(one.examples)}
+            )
+            newest = Answer.objects.filter(question=question, lang="en").order_by("-version").first()
+            if newest is not None and newest.body == one.answer:
+                continue
+            last = Answer.objects.filter(question=question, lang="en").aggregate(Max("version"))["version__max"] or 0
+            made = Answer.objects.create(question=question, version=last + 1, body=one.answer, approved_by=[by], created_at=at)
+            digest = hashlib.sha256(one.answer.encode()).hexdigest()
+            evidence.record(
+                EventType.ANSWER_APPROVED,
+                at=at,
+                actor=by,
+                body={"question": one.name, "answer": made.pk, "version": made.version, "sha256": digest},
+            )
+            new += 1
+    return new
+
+
+def take_in(*, at: datetime) -> TakenIn:
+    """Take in the mails that have come since the last call, in batches of 200, each in one transaction with its evidence.
+
+    Each mail becomes one message of one case, or is set aside when nobody may be answered. Needs the key deposit. Safe to repeat and to
+    call from several processes: one works, the others return at once.
+    """
+    return arrivals.take_in(at=at)
+
+
+def next_case(*, by: str, at: datetime) -> CaseView | None:
+    """Lease the most pressing case that nobody holds, for six minutes; None when nothing waits. Who holds one gets that one again.
+
+    No two people get the same case. The reading is recorded.
+    """
+    with transaction.atomic():
+        held = Case.objects.select_for_update().filter(state="open", lease_by=by, lease_until__gt=at).order_by("pk").first()
+        if held is not None:
+            held.lease_until = at + threading.LEASE
+            held.save(update_fields=["lease_until"])
+            return views.view(held, by=by, at=at)
+        taken = sql.rows("support", "next", by=by, at=at, until=at + threading.LEASE)
+        return views.view(Case.objects.get(pk=taken[0][0]), by=by, at=at) if taken else None
+
+
+def answer(case: int, *, answer_version: int | None = None, text: str | None = None, by: str, at: datetime) -> None:
+    """Answer a case with a vetted answer (its id) or in own words; the mail is queued in the same transaction.
+
+    Raises NotFound; BadInput without exactly one of the two; Refused if another person holds the case, if nothing in it waits, if it had
+    five answers within a day, or if the words hold a card number or another secret.
+    """
+    if (answer_version is None) == (text is None):
+        raise BadInput.of("answer_version, text", (answer_version, text is not None), "exactly one of the two")
+    with transaction.atomic():
+        row = Case.objects.select_for_update().filter(pk=case).first()
+        if row is None:
+            raise NotFound(f"no case {case}")
+        if row.state != "open":
+            raise Refused(f"case {case} was answered already")
+        if row.lease_by != by and row.lease_until is not None and row.lease_until > at:
+            raise Refused(f"case {case} is with {row.lease_by} until {row.lease_until:%H:%M:%S} UTC")
+        chosen = Answer.objects.filter(pk=answer_version).first() if answer_version is not None else None
+        if answer_version is not None and chosen is None:
+            raise NotFound(f"no vetted answer {answer_version}")
+        words = chosen.body if chosen is not None else _own_words(text or "")
+        replies.send(row, text=words, answer=chosen, release=None, by=by, at=at, salts=replies.salts_of([row]))
+
+
+def _own_words(words: str) -> str:
+    words = text.clean(words).strip()
+    if not 0 < len(words) <= REPLY_CHARS_MAX:
+        raise BadInput.of("text", f"{len(words)} characters", f"1 to {REPLY_CHARS_MAX}")
+    found = redact.redact(words)
+    if found.cards or found.others:
+        raise Refused("an answer must hold no card number, social security number or password: take it out and send again")
+    return words
+
+
+def release_lease(case: int, *, by: str, at: datetime) -> None:
+    """Give a case back to the queue unanswered. Raises NotFound, and Refused if another person holds it; safe to repeat."""
+    with transaction.atomic():
+        row = Case.objects.select_for_update().filter(pk=case).first()
+        if row is None:
+            raise NotFound(f"no case {case}")
+        if row.lease_by != by and row.lease_until is not None and row.lease_until > at:
+            raise Refused(f"case {case} is with {row.lease_by}")
+        row.lease_by, row.lease_until = "", None
+        row.save(update_fields=["lease_by", "lease_until"])
+
+
+def prepare_release(question: str, *, at: datetime, by: str) -> ReleaseInfo:
+    """Freeze which cases the newest vetted answer of a question would go to: open, nobody's, not urgent, clearly this question.
+
+    Raises NotFound, and Refused for a question that is never answered in bulk, has no answer, or is asked in no such case.
+    """
+    return releasing.prepare(question, at=at, by=by)
+
+
+def release(release: int, *, approval: int | None, at: datetime, by: str) -> int:
+    """Send a prepared release; return how many cases it answered. Without `approval` it asks for one and raises Refused(approval=id).
+
+    Two people must have signed exactly this answer for exactly these cases. Batches of 500, each in one transaction: after a crash the same
+    call goes on. A case that was answered, taken, or became urgent or something else meanwhile is passed over. Raises NotFound.
+    """
+    return releasing.release(release, approval=approval, at=at, by=by)

@@ -1,0 +1,137 @@
+"""Tables of the desk. Addresses, subject lines and texts are sealed; persons are known by keyed digest."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from .policy.urgency import KINDS
+
+
+class Question(models.Model):
+    """A kind of thing people ask. `examples`: phrasings the classifier learns from. `never_bulk`: urgent, a person answers each."""
+
+    name = models.TextField(unique=True)
+    title = models.TextField()
+    never_bulk = models.BooleanField(default=False)
+    examples = models.JSONField()
+
+
+class Answer(models.Model):
+    """A version of a vetted answer; never changed. `approved_by`: who loaded it, then those who signed releases of it."""
+
+    question = models.ForeignKey(Question, on_delete=models.PROTECT, related_name="answers")
+    version = models.IntegerField()
+    lang = models.TextField(default="en")
+    body = models.TextField()
+    approved_by = ArrayField(models.TextField())
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["question", "lang", "version"], name="support_answer_version")]
+
+
+class Case(models.Model):
+    """One person's matter. Invariant: a person has at most one case that is not closed; state is open exactly if a message waits.
+
+    `rank` orders the queue (urgent first), `waiting_since` is the oldest waiting message's arrival. `question` is set only when every
+    waiting message clearly asks this one thing, which is what a release may answer.
+    `seen`: the newest message that the person who works on it was shown; what came later is not answered by what they write.
+    """
+
+    person = models.BinaryField()
+    address = models.BinaryField()
+    subject = models.BigIntegerField(null=True)
+    state = models.TextField(default="open")
+    urgency = models.TextField(default="")
+    rank = models.SmallIntegerField()
+    question = models.ForeignKey(Question, null=True, on_delete=models.PROTECT)
+    score = models.FloatField(default=0)
+    opened_at = models.DateTimeField()
+    moved_at = models.DateTimeField()
+    waiting_since = models.DateTimeField()
+    lease_by = models.TextField(default="")
+    lease_until = models.DateTimeField(null=True)
+    seen = models.BigIntegerField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="support_case_state_known", condition=models.Q(state__in=["open", "answered", "closed"])),
+            models.CheckConstraint(name="support_case_urgency_known", condition=models.Q(urgency__in=["", *KINDS])),
+            models.UniqueConstraint(fields=["person"], condition=~models.Q(state="closed"), name="support_case_one_per_person"),
+        ]
+        indexes = [
+            models.Index(fields=["rank", "waiting_since", "id"], condition=models.Q(state="open"), name="support_case_next"),
+            models.Index(fields=["lease_by"], condition=models.Q(state="open") & ~models.Q(lease_by=""), name="support_case_held"),
+            models.Index(fields=["question", "id"], condition=models.Q(state="open"), name="support_case_alike"),
+        ]
+
+
+class Release(models.Model):
+    """One answer for a frozen list of cases, ascending. `position`: how many of them have been gone through."""
+
+    question = models.ForeignKey(Question, on_delete=models.PROTECT)
+    answer = models.ForeignKey(Answer, on_delete=models.PROTECT)
+    case_ids = ArrayField(models.BigIntegerField())
+    state = models.TextField(default="prepared")
+    position = models.IntegerField(default=0)
+    answered = models.IntegerField(default=0)
+    skipped = models.IntegerField(default=0)
+    approval = models.BigIntegerField(null=True)
+    prepared_by = models.TextField()
+    prepared_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="support_release_state_known", condition=models.Q(state__in=["prepared", "running", "done"])),
+            models.CheckConstraint(name="support_release_closes", condition=models.Q(position=models.F("answered") + models.F("skipped"))),
+        ]
+
+
+class Reply(models.Model):
+    """One answer that was queued. `outbound`: its id in the mail room, by which an answer to it finds the case."""
+
+    case = models.ForeignKey(Case, on_delete=models.PROTECT, related_name="replies")
+    outbound = models.BigIntegerField(unique=True)
+    at = models.DateTimeField()
+    by = models.TextField()
+    answer = models.ForeignKey(Answer, null=True, on_delete=models.PROTECT)
+    release = models.ForeignKey(Release, null=True, on_delete=models.PROTECT)
+
+
+class Message(models.Model):
+    """One mail of a person, redacted. Invariant: without `case` it is set aside; otherwise it waits until `reply` and `answered_at` are set.
+
+    `inbound`: its id in the mail room, unique, so that it is taken once. `message_id`, `reply_references`: for the answer's threading.
+    """
+
+    case = models.ForeignKey(Case, null=True, on_delete=models.PROTECT, related_name="messages")
+    inbound = models.BigIntegerField(unique=True)
+    received_at = models.DateTimeField()
+    message_id = models.TextField()
+    reply_references = ArrayField(models.TextField())
+    subject_line = models.BinaryField()
+    text = models.BinaryField()
+    ranking = models.JSONField(default=list)
+    question = models.ForeignKey(Question, null=True, on_delete=models.PROTECT)
+    score = models.FloatField(default=0)
+    urgency = models.TextField(default="")
+    set_aside = models.TextField(default="")
+    reply = models.ForeignKey(Reply, null=True, on_delete=models.PROTECT, related_name="messages")
+    answered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="support_message_placed", condition=models.Q(case=None) ^ models.Q(set_aside="")),
+            models.CheckConstraint(
+                name="support_message_answered",
+                condition=models.Q(reply=None, answered_at=None) | models.Q(reply__isnull=False, answered_at__isnull=False),
+            ),
+        ]
+        indexes = [models.Index(fields=["received_at"], condition=models.Q(answered_at=None), name="support_message_waiting")]
+
+
+class Cursor(models.Model):
+    """How far the mail room's inbox has been read; one row."""
+
+    last_inbound = models.BigIntegerField(default=0)

@@ -1,0 +1,1 @@
+"""Decisions of the desk. Pure: texts and numbers in, decisions out."""

@@ -1,0 +1,53 @@
+"""Reads of the desk."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+from tocsin.kernel import clock, sql
+from tocsin.kernel.errors import NotFound
+
+from . import measuring, views
+from .models import Case, Release
+from .types import CaseView, DeskStatus, QuestionInfo, ReleaseInfo
+
+
+def status() -> DeskStatus:
+    """Return how the desk stands, in messages of people: received = answered + open."""
+    [(received, waiting, urgent, urgent_all, oldest, answered, bulk, aside)] = sql.rows("support", "status")
+    age = max(0, int((clock.now() - oldest).total_seconds())) if oldest else 0
+    return DeskStatus(received, waiting, urgent, urgent_all, age, answered, bulk, aside)
+
+
+def questions() -> list[QuestionInfo]:
+    """Return every question, the most asked first, with its cases and its newest vetted answer."""
+    return [QuestionInfo(*row) for row in sql.rows("support", "questions")]
+
+
+def case(id: int, *, by: str, at: datetime) -> CaseView:
+    """Return one case opened, and record that `by` read it. Raises NotFound."""
+    with transaction.atomic():
+        row = Case.objects.select_for_update().filter(pk=id).first()
+        if row is None:
+            raise NotFound(f"no case {id}")
+        return views.view(row, by=by, at=at)
+
+
+def release_info(release: int) -> ReleaseInfo:
+    """Return how a release stands. Raises NotFound."""
+    row = Release.objects.select_related("question", "answer").filter(pk=release).first()
+    if row is None:
+        raise NotFound(f"no release {release}")
+    return views.release_info(row)
+
+
+def evaluate(train_csv: Path, test_csv: Path, *, shots: int | None = None, seed: int = 1) -> dict[str, Any]:
+    """Return n, accuracy, top3 (fractions) and msgs_per_s of the classifier on CSV files of `text,label` lines under a heading.
+
+    `shots`: so many examples of each label, chosen by `seed`; None for all of them. Raises BadInput.
+    """
+    return measuring.evaluate(train_csv, test_csv, shots=shots, seed=seed)

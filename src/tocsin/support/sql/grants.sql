@@ -1,0 +1,12 @@
+-- Workers take mail in; console and operator work cases and release answers; nobody deletes, and vetted answers keep their words.
+REVOKE ALL ON support_question, support_answer, support_case, support_message, support_reply, support_release, support_cursor
+  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
+GRANT SELECT ON support_question, support_answer, support_case, support_message, support_reply, support_release, support_cursor
+  TO tocsin_operator, tocsin_console, tocsin_worker;
+GRANT INSERT, UPDATE ON support_case, support_message, support_cursor TO tocsin_worker, tocsin_operator;
+GRANT UPDATE ON support_case, support_message TO tocsin_console;
+GRANT INSERT ON support_reply TO tocsin_operator, tocsin_console;
+GRANT INSERT, UPDATE ON support_release TO tocsin_operator, tocsin_console;
+GRANT INSERT, UPDATE ON support_question TO tocsin_operator;
+GRANT INSERT ON support_answer TO tocsin_operator;
+GRANT UPDATE (approved_by) ON support_answer TO tocsin_operator, tocsin_console;  -- the signers of a release
