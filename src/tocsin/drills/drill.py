@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import NotFound, Refused, Unavailable, ensure
+from tocsin.kernel.localpg import tied
 from tocsin.kernel.private import Private
 from tocsin.mail import queries as mail
 from tocsin.notices import queries as notices
@@ -128,7 +130,7 @@ class Drill:
         """Run a command of the vault's own program and return its JSON. Raises Unavailable with what it said."""
         command = [sys.executable, "-P", "-m", "tocsin_vault", *map(str, arguments), "--home", str(self.home), "--json"]
         env = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_DATABASE")}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=VAULT_S_MAX)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=VAULT_S_MAX, **tied(signal.SIGKILL))
         if done.returncode:
             raise Unavailable("vault", (done.stdout + done.stderr).strip()[-1000:])
         document: dict[str, Any] = json.loads(done.stdout)
