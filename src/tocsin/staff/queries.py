@@ -7,6 +7,7 @@ from typing import Any
 
 from tocsin.kernel import config
 from tocsin.kernel.errors import NotFound, Refused
+from tocsin.kernel.sealing import estate_id
 
 from . import keyfiles, policy
 from .models import Approval, Operator
@@ -62,7 +63,7 @@ def _signed(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> Ap
     wanted = Approval.objects.filter(pk=approval).first() if approval is not None else None
     if wanted is None:
         raise Refused(f"{act} needs the approval of two people", approval=approval)
-    if bytes(wanted.digest) != policy.digest(act, payload) or wanted.act != act:
+    if bytes(wanted.digest) != policy.digest(act, payload, estate=estate_id(), request=wanted.request) or wanted.act != act:
         raise Refused(f"approval {approval} is for something else: what was signed is not what would be done", approval=approval)
     lacks = policy.missing(act, _signers(wanted))
     if lacks:
@@ -71,14 +72,17 @@ def _signed(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> Ap
 
 
 def _signers(wanted: Approval) -> dict[str, tuple[str, ...]]:
-    """Return the operators whose signatures verify now, with their roles. A forged row or key simply does not count."""
-    home, digest = config.current().home, policy.digest(wanted.act, wanted.payload)
-    found = {}
-    for s in wanted.signatures.select_related("operator"):
-        public = keyfiles.trusted(home, s.operator.name)
-        if s.operator.is_active and public is not None and policy.valid(bytes(s.signature), digest=digest, public_key=public):
-            found[s.operator.name] = tuple(s.operator.roles)
-    return found
+    """Return the operators whose signatures verify now, with the roles that the home gives them; one name per key.
+
+    A forged row, key, name or role simply does not count: of the database only the signatures are believed.
+    """
+    home, digest = config.current().home, policy.digest(wanted.act, wanted.payload, estate=estate_id(), request=wanted.request)
+    found: dict[bytes, tuple[str, tuple[str, ...]]] = {}
+    for s in wanted.signatures.select_related("operator").order_by("pk"):
+        known = keyfiles.trusted(home, s.operator.name)
+        if s.operator.is_active and known is not None and policy.valid(bytes(s.signature), digest=digest, public_key=known.public_key):
+            found.setdefault(known.public_key, (s.operator.name, known.roles))
+    return dict(found.values())
 
 
 def _info(a: Approval) -> ApprovalInfo:
