@@ -57,8 +57,8 @@ def demo(
         elif not (home / "tocsin.toml").exists():
             raise BadInput.of("--resume", str(home), "a home in which a demo was begun")
         if not (home / "tocsin.toml").exists():
-            _write_config(home, kind="demo", ports=_ports(port))
             scenarios.place_personalities(checked, home)
+            _write_config(home, kind="demo", ports=_ports(port))  # last: its presence says that the home is whole
         trip = (*PYTHON, "tocsin.cli", "trip", "--scenario", str(checked.path), "--customers", str(customers), "--seed", str(seed))
         flags = [*(["--json"] if output.as_json else []), *(["--resume"] if resume else []), *([] if exit else ["--stay"])]
         raise typer.Exit(_run(home, foreground=(*trip, *flags), stay=not exit))
@@ -81,6 +81,8 @@ def migrate() -> None:
     from tocsin.kernel import schema, sealing
 
     current = config.current()
+    if schema.exists():
+        evidence.open_estate(kind=current.estate.kind)  # before anything is changed: a demo must not migrate a live database
     sealing.create_all()
     schema.migrate()
     evidence.open_estate(kind=current.estate.kind)
