@@ -18,7 +18,7 @@ from tocsin.staff import actions as staff
 from tocsin.support import actions, queries, sealed
 from tocsin.support.models import Case, Message, Reply
 
-from .desk import ANSWERS, AT, minutes, team, write
+from .desk import ANSWERS, AT, enrol, minutes, team, write
 
 pytestmark = pytest.mark.django_db
 RESET = "How can I reset my password?"
@@ -173,6 +173,7 @@ def test_a_lease_keeps_others_away_and_comes_back(desk: Path) -> None:
 
 
 def test_what_comes_while_somebody_writes_is_not_answered_unseen(desk: Path) -> None:
+    enrol("dora")
     write("ann@people.example", RESET)
     actions.take_in(at=AT)
     case = actions.next_case(by="dora", at=AT)
@@ -188,6 +189,7 @@ def test_what_comes_while_somebody_writes_is_not_answered_unseen(desk: Path) -> 
 
 
 def test_urgent_first_then_oldest(desk: Path) -> None:
+    enrol(*(f"p{n}" for n in range(4)))
     write("ann@people.example", RESET)
     write("bob@people.example", "Is my card safe?", at=minutes(1))
     write("cleo@people.example", "As a journalist I need a statement.", at=minutes(2))
@@ -198,6 +200,47 @@ def test_urgent_first_then_oldest(desk: Path) -> None:
     assert order[2] is not None
     assert order[2].messages[0].text == RESET
     assert queries.status().urgent == 2
+
+
+@pytest.mark.parametrize("novice", [True, False])
+def test_an_urgent_case_never_reaches_a_novice(desk: Path, novice: bool) -> None:
+    enrol("dora", role="drafted" if novice else "support_lead")
+    write("dan@people.example", "There are fraudulent charges on my card.")
+    write("ann@people.example", RESET)
+    actions.take_in(at=AT)
+    urgent = Case.objects.get(urgency="fraud_now").pk
+    first = actions.next_case(by="dora", at=AT)
+    assert first is not None
+    assert (first.id == urgent) is not novice
+    if not novice:
+        assert queries.case(urgent, by="dora", at=AT).urgency == "fraud_now"
+        actions.answer(urgent, text="We look into it.", by="dora", at=AT)
+        return
+    for act in (
+        lambda: queries.case(urgent, by="dora", at=AT),
+        lambda: queries.case(urgent, by="stranger", at=AT),
+        lambda: actions.answer(urgent, text="Not me.", by="dora", at=AT),
+    ):
+        with pytest.raises(Refused, match="urgent"):
+            act()
+    assert queries.status().answered == 0
+
+
+def test_a_case_that_becomes_urgent_leaves_the_novice_who_holds_it(desk: Path) -> None:
+    enrol("dora", role="drafted")
+    enrol("lead")
+    write("ann@people.example", RESET)
+    actions.take_in(at=AT)
+    held = actions.next_case(by="dora", at=AT)
+    assert held is not None
+    write("ann@people.example", "Somebody charges my card right now!", at=minutes(1))
+    actions.take_in(at=minutes(1))
+    with pytest.raises(Refused, match="urgent"):
+        actions.answer(held.id, text="Please see the page.", by="dora", at=minutes(1))
+    urgent = actions.next_case(by="lead", at=minutes(1))
+    assert urgent is not None
+    assert (urgent.id, urgent.lease_by) == (held.id, "lead")
+    assert actions.next_case(by="dora", at=minutes(1)) is None
 
 
 def test_secrets_are_gone_before_anybody_reads_and_before_they_rest(desk: Path) -> None:
@@ -233,7 +276,7 @@ def test_a_release_needs_two_and_leaves_out_what_a_person_must_see(desk: Path) -
         write(f"p{n}@people.example", f"Hello,\n\n{RESET}\n\nP{n}", subject="password")
     write("urgent@people.example", f"{RESET} And there are fraudulent charges on my card.", subject="password")
     actions.take_in(at=AT)
-    leased = actions.next_case(by="lead", at=AT)
+    leased = actions.next_case(by="lena", at=AT)
     assert leased is not None
     assert leased.urgency == "fraud_now"
     mine = actions.next_case(by="dora", at=AT)

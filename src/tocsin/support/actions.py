@@ -14,9 +14,9 @@ from tocsin.evidence.types import EventType
 from tocsin.kernel import sql
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 
-from . import arrivals, releasing, replies, vetted, views
+from . import arrivals, releasing, replies, team, vetted, views
 from .models import Answer, Case, Question
-from .policy import redact, text, threading
+from .policy import redact, text, threading, urgency
 from .types import CaseView, ReleaseInfo, TakenIn
 
 REPLY_CHARS_MAX = 20_000
@@ -61,23 +61,31 @@ def take_in(*, at: datetime) -> TakenIn:
 def next_case(*, by: str, at: datetime) -> CaseView | None:
     """Lease the most pressing case that nobody holds, for six minutes; None when nothing waits. Who holds one gets that one again.
 
-    No two people get the same case. The reading is recorded.
+    No two people get the same case. Whose roles are only `drafted` (or who is not on the team) gets no urgent case; one that became urgent
+    in their hands goes back to the queue. The reading is recorded.
     """
     with transaction.atomic():
+        novice = team.novice(by)
         held = Case.objects.select_for_update().filter(state="open", lease_by=by, lease_until__gt=at).order_by("pk").first()
+        if held is not None and held.urgency and novice:
+            held.lease_by, held.lease_until, held.seen = "", None, None
+            held.save(update_fields=["lease_by", "lease_until", "seen"])
+            held = None
         if held is not None:
             held.lease_until = at + threading.LEASE
             held.save(update_fields=["lease_until"])
             return views.view(held, by=by, at=at)
-        taken = sql.rows("support", "next", by=by, at=at, until=at + threading.LEASE)
+        taken = sql.rows(
+            "support", "next", by=by, at=at, until=at + threading.LEASE, rank_from=urgency.RANK[""] if novice else min(urgency.RANK.values())
+        )
         return views.view(Case.objects.get(pk=taken[0][0]), by=by, at=at) if taken else None
 
 
 def answer(case: int, *, answer_version: int | None = None, text: str | None = None, by: str, at: datetime) -> None:
     """Answer a case with a vetted answer (its id) or in own words; the mail is queued in the same transaction.
 
-    Raises NotFound; BadInput without exactly one of the two; Refused if another person holds the case, if nothing in it waits, if it had
-    five answers within a day, or if the words hold a card number or another secret.
+    Raises NotFound; BadInput without exactly one of the two; Refused if another person holds the case, if it is urgent and `by` a novice, if
+    nothing in it waits, if it had five answers within a day, or if the words hold a card number or another secret.
     """
     if (answer_version is None) == (text is None):
         raise BadInput.of("answer_version, text", (answer_version, text is not None), "exactly one of the two")
@@ -89,6 +97,7 @@ def answer(case: int, *, answer_version: int | None = None, text: str | None = N
             raise Refused(f"case {case} was answered already")
         if row.lease_by != by and row.lease_until is not None and row.lease_until > at:
             raise Refused(f"case {case} is with {row.lease_by} until {row.lease_until:%H:%M:%S} UTC")
+        team.check_urgent(row, by=by)
         chosen = Answer.objects.filter(pk=answer_version).first() if answer_version is not None else None
         if answer_version is not None and chosen is None:
             raise NotFound(f"no vetted answer {answer_version}")

@@ -15,7 +15,7 @@ from tocsin.mail import queries as mail
 from tocsin.mail.types import InboundInfo, InboundKind, ParsedMessage
 from tocsin.subjects import queries as subjects
 
-from . import learned, sealed, standing
+from . import learned, sealed, standing, team
 from .models import Case, Cursor, Message, Reply
 from .policy import classify, redact, text, threading, urgency
 from .types import TakenIn
@@ -75,6 +75,9 @@ def _batch(at: datetime) -> Counter[str]:
             _message(found, case, question)
             if not new:
                 standing.refresh(case)
+                if case.urgency and case.lease_by and team.novice(case.lease_by):
+                    case.lease_by, case.lease_until, case.seen = "", None, None
+                    case.save(update_fields=["lease_by", "lease_until", "seen"])
             taken.update(["messages", "opened" if new else "joined", *(["urgent"] if found.urgent else [])])
             events.append((case.subject, {"inbound": info.id, "case": case.pk, "opened": new, "urgent": found.urgent}))
         _record(events, at)

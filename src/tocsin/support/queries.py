@@ -11,7 +11,7 @@ from django.db import transaction
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound
 
-from . import measuring, views
+from . import measuring, team, views
 from .models import Case, Release
 from .types import CaseView, DeskStatus, QuestionInfo, ReleaseInfo
 
@@ -29,11 +29,12 @@ def questions() -> list[QuestionInfo]:
 
 
 def case(id: int, *, by: str, at: datetime) -> CaseView:
-    """Return one case opened, and record that `by` read it. Raises NotFound."""
+    """Return one case opened, and record that `by` read it. Raises NotFound, and Refused if it is urgent and `by` a novice."""
     with transaction.atomic():
         row = Case.objects.select_for_update().filter(pk=id).first()
         if row is None:
             raise NotFound(f"no case {id}")
+        team.check_urgent(row, by=by)
         return views.view(row, by=by, at=at)
 
 
