@@ -53,6 +53,19 @@ def test_takers_at_once_never_get_the_same_case(desk: Path) -> None:
     assert len(cases) == len(set(cases)) == 30
 
 
+def test_one_person_who_asks_many_times_at_once_holds_one_case(desk: Path) -> None:
+    for n in range(10):
+        write(f"p{n}@people.example", RESET)
+    actions.take_in(at=AT)
+
+    def take(_: str) -> int | None:
+        case = actions.next_case(by="dora", at=AT)
+        return case.id if case else None
+
+    assert len(set(on_own_connection(take, list("abcdefgh")))) == 1
+    assert Case.objects.filter(lease_by="dora").count() == 1
+
+
 def test_takers_in_at_once_take_each_mail_once(desk: Path) -> None:
     for n in range(25):
         write(f"p{n % 20}@people.example", f"{RESET} {n}")

@@ -61,10 +61,11 @@ def take_in(*, at: datetime) -> TakenIn:
 def next_case(*, by: str, at: datetime) -> CaseView | None:
     """Lease the most pressing case that nobody holds, for six minutes; None when nothing waits. Who holds one gets that one again.
 
-    No two people get the same case. Whose roles are only `drafted` (or who is not on the team) gets no urgent case; one that became urgent
+    No two people get the same case, and nobody two: calls of one person wait for each other. Whose roles are only `drafted` (or who is not on the team) gets no urgent case; one that became urgent
     in their hands goes back to the queue. The reading is recorded.
     """
     with transaction.atomic():
+        sql.rows("support", "one_at_a_time", by=by)
         novice = team.novice(by)
         held = Case.objects.select_for_update().filter(state="open", lease_by=by, lease_until__gt=at).order_by("pk").first()
         if held is not None and held.urgency and novice:
