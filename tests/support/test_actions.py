@@ -27,6 +27,8 @@ RESET = "How can I reset my password?"
 @pytest.fixture
 def desk(estate: Path) -> Path:
     actions.load_answers(ANSWERS, at=AT, by="lena")
+    enrol("otto", role="legal")
+    actions.approve_answers(by="otto", at=AT)
     return estate
 
 
@@ -250,8 +252,12 @@ def test_secrets_are_gone_before_anybody_reads_and_before_they_rest(desk: Path) 
     assert case is not None
     assert "4111" not in case.messages[0].text
     assert "hunter2" not in case.messages[0].text
-    with pytest.raises(Refused, match="card number"):
-        actions.answer(case.id, text="You wrote 4111 1111 1111 1111.", by="dora", at=AT)
+    with pytest.raises(BadInput) as found:
+        actions.answer(case.id, text="You wrote 4111 1111 1111 1111. See https://evil.test, http://127.0.0.1:8001/.", by="dora", at=AT)
+    assert [f.got for f in found.value.faults] == ["1 card number(s)", "a link to 'evil.test'"]
+    for words in ("", "x" * 20_001):
+        with pytest.raises(BadInput, match="characters"):
+            actions.answer(case.id, text=words, by="dora", at=AT)
     with pytest.raises(BadInput):
         actions.answer(case.id, by="dora", at=AT)
     with pytest.raises(NotFound):
@@ -325,6 +331,40 @@ def test_answers_are_loaded_whole_or_not_at_all_and_versioned(desk: Path, tmp_pa
     with pytest.raises(BadInput) as found:
         actions.load_answers(wrong, at=AT, by="lena")
     assert len(found.value.faults) == 4
+
+
+def test_an_answer_is_used_only_when_two_people_stand_for_it(desk: Path, tmp_path: Path) -> None:
+    enrol("lena")
+    enrol("nora", role="drafted")
+    changed = tmp_path / "answers.toml"
+    changed.write_text(ANSWERS.read_text().replace("/passwordchange", "/passwordchange now"))
+    assert actions.load_answers(changed, at=AT, by="lena") > 0
+    write("ann@people.example", RESET)
+    actions.take_in(at=AT)
+    new = next(a for a in queries.answers_waiting() if a.question == "how_reset")
+    case = actions.next_case(by="dora", at=AT)
+    assert case is not None
+    assert case.suggestions[0].question == "how_reset"
+    assert case.suggestions[0].version != new.id
+    assert new.id not in {q.answer_version for q in queries.questions()}
+    for act in (
+        lambda: actions.answer(case.id, answer_version=new.id, by="dora", at=AT),
+        lambda: actions.prepare_release("how_reset", at=AT, by="lena"),
+        lambda: actions.approve_answer(new.id, by="lena", at=AT),
+        lambda: actions.approve_answer(new.id, by="nora", at=AT),
+        lambda: actions.approve_answer(new.id, by="stranger", at=AT),
+    ):
+        with pytest.raises(Refused, match="approv"):
+            act()
+    assert actions.approve_answers(by="lena", at=AT) == 0
+    before = evidence.counts()[EventType.ANSWER_APPROVED]
+    for _ in range(2):
+        actions.approve_answer(new.id, by="otto", at=AT)
+    assert evidence.counts()[EventType.ANSWER_APPROVED] == before + 1
+    assert queries.case(case.id, by="dora", at=AT).suggestions[0].version == new.id
+    actions.answer(case.id, answer_version=new.id, by="dora", at=AT)
+    with pytest.raises(NotFound):
+        actions.approve_answer(10**9, by="otto", at=AT)
 
 
 def test_the_authentication_results_of_strangers_change_nothing(desk: Path) -> None:

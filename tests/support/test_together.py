@@ -13,9 +13,9 @@ from tocsin.drills import crew, letters
 from tocsin.kernel import schema
 from tocsin.mail.models import Outbound
 from tocsin.support import actions, queries
-from tocsin.support.models import Case, Release, Reply
+from tocsin.support.models import Answer, Case, Release, Reply
 
-from .desk import ANSWERS, AT, team, write
+from .desk import ANSWERS, AT, enrol, team, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RESET = "How can I reset my password?"
@@ -24,6 +24,8 @@ RESET = "How can I reset my password?"
 @pytest.fixture
 def desk(estate: Path) -> Iterator[Path]:
     actions.load_answers(ANSWERS, at=AT, by="lena")
+    enrol("otto", role="legal")
+    actions.approve_answers(by="otto", at=AT)
     yield estate
     connections.close_all()
 
@@ -130,6 +132,11 @@ def test_each_process_may_do_its_part_and_no_more(desk: Path) -> None:
     write("bob@people.example", RESET)
     as_role("worker", lambda: actions.take_in(at=AT))
 
+    def unapproved() -> Answer:
+        newest = Answer.objects.order_by("-pk")[0]
+        Answer.objects.filter(pk=newest.pk).update(approved_by=["lena"])
+        return newest
+
     def work() -> None:
         case = actions.next_case(by="dora", at=AT)
         assert case is not None
@@ -137,8 +144,11 @@ def test_each_process_may_do_its_part_and_no_more(desk: Path) -> None:
         assert queries.status().answered > 0
         assert queries.questions()
 
+    as_role("console", lambda: actions.approve_answer(unapproved().pk, by="otto", at=AT))
     as_role("console", work)
     as_role("operator", work)
+
+    as_role("operator", lambda: actions.approve_answer(unapproved().pk, by="otto", at=AT))
 
     def peek() -> None:
         with transaction.atomic(), connection.cursor() as cursor:

@@ -18,7 +18,10 @@ class Question(models.Model):
 
 
 class Answer(models.Model):
-    """A version of a vetted answer; never changed. `approved_by`: who loaded it, then those who signed releases of it."""
+    """A version of a vetted answer; its words never change. `approved_by`: who loaded it, who approved it, then those who signed releases.
+
+    Invariant: `approved_by` holds each name once; with fewer than two names the answer is not used.
+    """
 
     question = models.ForeignKey(Question, on_delete=models.PROTECT, related_name="answers")
     version = models.IntegerField()

@@ -15,7 +15,7 @@ from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.staff import actions as staff
 from tocsin.staff import queries as approvals
 
-from . import replies, views
+from . import approving, replies, views
 from .models import Answer, Case, Question, Release
 from .policy.classify import BULK_SCORE
 from .types import ReleaseInfo
@@ -35,6 +35,7 @@ def prepare(name: str, *, at: datetime, by: str) -> ReleaseInfo:
     newest = Answer.objects.filter(question=question).order_by("-version").first()
     if newest is None:
         raise Refused(f"{name} has no vetted answer: load one first")
+    approving.check_usable(newest)  # not an older one instead: somebody had a reason to replace it
     with transaction.atomic():
         members = [row[0] for row in sql.rows("support", "members", question=question.pk, score=BULK_SCORE, at=at, most=CASES_MAX)]
         if not members:

@@ -9,4 +9,4 @@ GRANT INSERT ON support_reply TO tocsin_operator, tocsin_console;
 GRANT INSERT, UPDATE ON support_release TO tocsin_operator, tocsin_console;
 GRANT INSERT, UPDATE ON support_question TO tocsin_operator;
 GRANT INSERT ON support_answer TO tocsin_operator;
-GRANT UPDATE (approved_by) ON support_answer TO tocsin_operator, tocsin_console;  -- the signers of a release
+GRANT UPDATE (approved_by) ON support_answer TO tocsin_operator, tocsin_console;  -- who stands for it; its words nobody changes
