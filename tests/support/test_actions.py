@@ -312,6 +312,34 @@ def test_a_release_needs_two_and_leaves_out_what_a_person_must_see(desk: Path) -
     closes()
 
 
+def test_a_release_passes_over_who_is_over_the_cap_or_has_no_address(desk: Path) -> None:
+    keys = team()
+    for n in range(4):
+        write(f"p{n}@people.example", RESET, subject="password")
+    actions.take_in(at=AT)
+    fine, odd, capped, twice = Case.objects.order_by("pk")
+    write("p3@people.example", f"Hello again. {RESET}", subject="password", at=minutes(1))
+    actions.take_in(at=minutes(1))
+    odd.address = sealed.seal_address(bytes(odd.person), "p1 at people.example")
+    odd.save(update_fields=["address"])
+    Reply.objects.bulk_create([Reply(case=capped, outbound=-n, at=AT, by="dora") for n in range(1, 6)])
+    prepared = actions.prepare_release("how_reset", at=minutes(1), by="lena")
+    assert prepared.cases == 4
+    with pytest.raises(Refused) as asked:
+        actions.release(prepared.id, approval=None, at=minutes(1), by="lena")
+    for name, key_file in keys.items():
+        staff.sign_with_key_file(asked.value.approval or 0, operator=name, key_file=key_file, at=minutes(1))
+    assert actions.release(prepared.id, approval=asked.value.approval, at=minutes(1), by="lena") == 2
+    assert {c.pk: c.state for c in Case.objects.all()} == {fine.pk: "answered", odd.pk: "open", capped.pk: "open", twice.pk: "answered"}
+    assert {r.case_id: r.messages.count() for r in Reply.objects.filter(release=prepared.id)} == {fine.pk: 1, twice.pk: 2}
+    assert evidence.counts()[EventType.REPLY_QUEUED] == 2
+    sent = newest_reply()
+    assert (sent["to"], sent["reply_to"], sent["subject"]) == ("p3@people.example", sealed.reply_address(twice.pk), "Re: password")
+    status = queries.status()
+    assert (status.answered, status.bulk_answered, status.open) == (3, 3, 2)
+    closes()
+
+
 def test_what_is_never_answered_in_bulk(desk: Path) -> None:
     for question, error in (("fraud_now", Refused), ("how_reset", Refused), ("nonsense", NotFound)):
         with pytest.raises(error):

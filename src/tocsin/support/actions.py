@@ -81,7 +81,12 @@ def next_case(*, by: str, at: datetime) -> CaseView | None:
             held.save(update_fields=["lease_until"])
             return views.view(held, by=by, at=at)
         taken = sql.rows(
-            "support", "next", by=by, at=at, until=at + threading.LEASE, rank_from=urgency.RANK[""] if novice else min(urgency.RANK.values())
+            "support",
+            "next",
+            by=by,
+            at=at,
+            until=at + threading.LEASE,
+            rank_from=urgency.RANK[""] if novice else min(urgency.RANK.values()),
         )
         return views.view(Case.objects.get(pk=taken[0][0]), by=by, at=at) if taken else None
 
@@ -110,7 +115,7 @@ def answer(case: int, *, answer_version: int | None = None, text: str | None = N
         if chosen is not None:
             approving.check_usable(chosen)
         words = chosen.body if chosen is not None else _own_words(text or "")
-        replies.send(row, text=words, answer=chosen, release=None, by=by, at=at, salts=replies.salts_of([row]))
+        replies.send(row, text=words, answer=chosen, by=by, at=at, salts=replies.salts_of([row]))
 
 
 def _own_words(words: str) -> str:
@@ -147,7 +152,7 @@ def prepare_release(question: str, *, at: datetime, by: str) -> ReleaseInfo:
 def release(release: int, *, approval: int | None, at: datetime, by: str) -> int:
     """Send a prepared release; return how many cases it answered. Without `approval` it asks for one and raises Refused(approval=id).
 
-    Two people must have signed exactly this answer for exactly these cases. Batches of 500, each in one transaction: after a crash the same
+    Two people must have signed exactly this answer for exactly these cases. Batches of 1000, each in one transaction: after a crash the same
     call goes on. A case that was answered, taken, or became urgent or something else meanwhile is passed over. Raises NotFound.
     """
     return releasing.release(release, approval=approval, at=at, by=by)

@@ -25,7 +25,9 @@ def usable() -> models.QuerySet[Answer]:
 
 def waiting() -> models.QuerySet[Answer]:
     """Return the newest answer of each question where it still lacks approval: an older one that a newer replaced needs none."""
-    newer = Answer.objects.filter(question=models.OuterRef("question"), lang=models.OuterRef("lang"), version__gt=models.OuterRef("version"))
+    newer = Answer.objects.filter(
+        question=models.OuterRef("question"), lang=models.OuterRef("lang"), version__gt=models.OuterRef("version")
+    )
     return Answer.objects.filter(~models.Exists(newer), approved_by__len__lt=APPROVALS_MIN)
 
 

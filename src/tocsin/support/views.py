@@ -27,7 +27,9 @@ def view(case: Case, *, by: str, at: datetime) -> CaseView:
         for name, score in message.ranking:
             best[name] = max(best.get(name, 0.0), score)
     names = sorted(best, key=lambda n: -best[n])[:SUGGESTIONS]
-    newest = {a.question.name: a for a in approving.usable().filter(question__name__in=names).select_related("question").order_by("version")}
+    newest = {
+        a.question.name: a for a in approving.usable().filter(question__name__in=names).select_related("question").order_by("version")
+    }
     return CaseView(
         id=case.pk,
         state=case.state,

@@ -18,7 +18,9 @@ from .redact import redact
 CHARS_MAX = 20_000
 LINKS_SHOWN_MAX = 10
 _END = r"\s<>\"“”„«»|^`{}\[\]"
-_LINK = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]{{1,20}}:)[\\/]{{2,}}(?P<rest>[^{_END}]*)|(?<![\w.@/-])(?P<www>www\d?\.[^{_END}]+)", re.IGNORECASE)
+_LINK = re.compile(
+    rf"(?P<scheme>[a-z][a-z0-9+.-]{{1,20}}:)[\\/]{{2,}}(?P<rest>[^{_END}]*)|(?<![\w.@/-])(?P<www>www\d?\.[^{_END}]+)", re.IGNORECASE
+)
 _AUTHORITY_END = re.compile(r"[/?#\\]")
 # A bare name is a link when a path follows or it ends like a site; "page.Please" of a hurried writer is neither.
 _SITES = "com|net|org|info|biz|io|co|app|dev|xyz|top|shop|online|site|live|link|click|store|me|ly|gl|ru|cn|de|uk|eu|us|ca|test|example"
