@@ -10,7 +10,7 @@ from django.db import transaction
 
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType, SubjectEvent
-from tocsin.kernel import config
+from tocsin.kernel import config, sql
 from tocsin.mail import queries as mail
 from tocsin.mail.types import InboundInfo, InboundKind, ParsedMessage
 from tocsin.subjects import queries as subjects
@@ -22,6 +22,7 @@ from .types import TakenIn
 
 BATCH = 200
 BATCHES_MAX = 50  # in one call: ten thousand mails, then the next call goes on
+FOLD_ABOVE = 100  # rows of the tally; below, summing them costs nothing
 ACTOR = "desk"
 REFERENCES_MAX = 20
 RANKED = 3  # suggestions kept with a message
@@ -50,6 +51,7 @@ def take_in(*, at: datetime) -> TakenIn:
         total.update(taken)
         if taken["read"] < BATCH:
             break
+    sql.execute("support", "fold", rows=FOLD_ABOVE)
     return TakenIn(**{name: total[name] for name in ("messages", "opened", "joined", "urgent", "set_aside")})
 
 
@@ -127,8 +129,8 @@ def _case(found: _Read, info: InboundInfo, question: int | None, at: datetime) -
     if case is not None:
         if case.state != "open":
             case.lease_by, case.lease_until, case.seen = "", None, None
-        case.state, case.moved_at = "open", max(case.moved_at, info.received_at)
-        case.save(update_fields=["state", "moved_at", "lease_by", "lease_until", "seen"])
+        case.state, case.moved_at, case.waiting = "open", max(case.moved_at, info.received_at), case.waiting + 1
+        case.save(update_fields=["state", "moved_at", "waiting", "lease_by", "lease_until", "seen"])
         return case, False
     if mine is not None:
         mine.state = "closed"
@@ -144,6 +146,7 @@ def _case(found: _Read, info: InboundInfo, question: int | None, at: datetime) -
         opened_at=at,
         moved_at=info.received_at,
         waiting_since=info.received_at,
+        waiting=1,
     ), True
 
 

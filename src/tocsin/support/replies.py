@@ -49,8 +49,9 @@ def send(case: Case, *, text: str, answer: Answer | None, by: str, at: datetime,
     reply = Reply.objects.create(case=case, outbound=outbound, at=at, by=by, answer=answer)
     Message.objects.filter(pk__in=[m.pk for m in waiting]).update(reply=reply, answered_at=at)
     unseen = case.messages.filter(answered_at=None).exists()
-    case.state, case.moved_at, case.lease_by, case.lease_until, case.seen = "open" if unseen else "answered", at, "", None, None
-    case.save(update_fields=["state", "moved_at", "lease_by", "lease_until", "seen"])
+    case.state, case.moved_at, case.waiting = "open" if unseen else "answered", at, case.waiting - len(waiting)
+    case.lease_by, case.lease_until, case.seen = "", None, None
+    case.save(update_fields=["state", "moved_at", "waiting", "lease_by", "lease_until", "seen"])
     if unseen:
         standing.refresh(case)
     body = _body(case, outbound, len(waiting), answer, None)
@@ -82,7 +83,9 @@ def send_many(cases: Sequence[Case], *, answer: Answer, release: int, by: str, a
     )
     pairs = [(m.pk, reply.pk) for reply in replies for m in waiting[reply.case_id]]
     sql.execute("support", "answered", messages=[m for m, _ in pairs], replies=[r for _, r in pairs], at=at)
-    Case.objects.filter(pk__in=[c.pk for c, _ in sent]).update(state="answered", moved_at=at, lease_by="", lease_until=None, seen=None)
+    Case.objects.filter(pk__in=[c.pk for c, _ in sent]).update(
+        state="answered", waiting=0, moved_at=at, lease_by="", lease_until=None, seen=None
+    )
     bodies = [(c.subject, _body(c, outbound, len(waiting[c.pk]), answer, release)) for c, outbound in sent]
     known = [SubjectEvent(s, salts[s], at, body) for s, body in bodies if s is not None and s in salts]
     evidence.record_many(EventType.REPLY_QUEUED, known, actor=by, incident=None)
