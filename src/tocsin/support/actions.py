@@ -115,7 +115,7 @@ def answer(case: int, *, answer_version: int | None = None, text: str | None = N
         if chosen is not None:
             approving.check_usable(chosen)
         words = chosen.body if chosen is not None else _own_words(text or "")
-        replies.send(row, text=words, answer=chosen, by=by, at=at, salts=replies.salts_of([row]))
+        replies.send(row, text=words, answer=chosen, by=by, at=at)
 
 
 def _own_words(words: str) -> str:

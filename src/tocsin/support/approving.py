@@ -7,11 +7,10 @@ from datetime import datetime
 
 from django.db import models, transaction
 
-from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel.errors import NotFound, Refused
 
-from . import team
+from . import books, team
 from .models import Answer
 from .policy.roles import APPROVALS_MIN, APPROVER_ROLES, may_approve
 
@@ -69,10 +68,10 @@ def approve_waiting(*, by: str, at: datetime) -> int:
 
 def record(row: Answer, *, by: str, at: datetime) -> None:
     """Record that `by` stands for exactly these words."""
-    evidence.record(
+    books.act(
         EventType.ANSWER_APPROVED,
         at=at,
-        actor=by,
+        by=by,
         body={
             "question": row.question.name,
             "answer": row.pk,

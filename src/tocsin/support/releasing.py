@@ -8,14 +8,13 @@ from typing import Any
 
 from django.db import transaction
 
-from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import sql
 from tocsin.kernel.errors import NotFound, Refused
 from tocsin.staff import actions as staff
 from tocsin.staff import queries as approvals
 
-from . import approving, replies, views
+from . import approving, books, replies, views
 from .models import Answer, Case, Question, Release
 from .policy.classify import BULK_SCORE
 from .types import ReleaseInfo
@@ -88,14 +87,13 @@ def _batch(id: int, *, approval: int | None, at: datetime, by: str) -> Release:
             staff.close(granted.id, at=at)
             row.state, row.approval = "running", granted.id
             Answer.objects.filter(pk=row.answer_id).update(approved_by=sorted({*row.answer.approved_by, *granted.signed_by}))
-            evidence.record(EventType.RELEASE_STARTED, at=at, actor=by, body=_payload(row) | {"approval": granted.id})
+            books.act(EventType.RELEASE_STARTED, at=at, by=by, body=_payload(row) | {"approval": granted.id})
         else:
             approvals.signed(row.approval, act=ACT, payload=_payload(row))
         ids = row.case_ids[row.position : row.position + BATCH]
         cases = list(Case.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
-        salts = replies.salts_of(cases)
         fitting = [case for case in cases if _fits(case, row, at)]
-        answered = replies.send_many(fitting, answer=row.answer, release=row.pk, by=by, at=at, salts=salts)
+        answered = replies.send_many(fitting, answer=row.answer, release=row.pk, by=by, at=at)
         row.position += len(ids)
         row.answered += answered
         row.skipped += len(ids) - answered

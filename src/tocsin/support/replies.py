@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Q
 
-from tocsin.evidence import actions as evidence
-from tocsin.evidence.types import EventType, SubjectEvent
+from tocsin.evidence.types import EventType
 from tocsin.kernel import sql
 from tocsin.kernel.errors import Refused, ensure
 from tocsin.mail import actions as mail
 from tocsin.mail.types import Single
-from tocsin.subjects import queries as subjects
 
-from . import sealed, standing
+from . import books, sealed, standing
 from .models import Answer, Case, Message, Reply
 from .policy import threading
 
 GREETING, CLOSING = "Hello,", "Your customer desk"
 
 
-def send(case: Case, *, text: str, answer: Answer | None, by: str, at: datetime, salts: Mapping[int, bytes]) -> None:
+def send(case: Case, *, text: str, answer: Answer | None, by: str, at: datetime) -> None:
     """Queue the answer to a locked open case and mark its waiting messages answered. Raises Refused over the cap.
 
     The same case and newest message never get two mails: the mail room's de-duplication key names both.
@@ -55,15 +53,10 @@ def send(case: Case, *, text: str, answer: Answer | None, by: str, at: datetime,
     if unseen:
         standing.refresh(case)
     body = _body(case, outbound, len(waiting), answer, None)
-    if case.subject is not None and case.subject in salts:
-        evidence.record_subject(
-            EventType.REPLY_QUEUED, at=at, actor=by, incident=None, subject=case.subject, salt=salts[case.subject], body=body
-        )
-    else:
-        evidence.record(EventType.REPLY_QUEUED, at=at, actor=by, body=body)
+    books.of_case(EventType.REPLY_QUEUED, case, at=at, by=by, body=body)
 
 
-def send_many(cases: Sequence[Case], *, answer: Answer, release: int, by: str, at: datetime, salts: Mapping[int, bytes]) -> int:
+def send_many(cases: Sequence[Case], *, answer: Answer, release: int, by: str, at: datetime) -> int:
     """Queue one vetted answer to locked open cases, in few statements; return how many got it.
 
     Passed over, and left as they are: who is over the cap, and whose address no server takes. Everything that waits in a case is answered.
@@ -87,9 +80,7 @@ def send_many(cases: Sequence[Case], *, answer: Answer, release: int, by: str, a
         state="answered", waiting=0, moved_at=at, lease_by="", lease_until=None, seen=None
     )
     bodies = [(c.subject, _body(c, outbound, len(waiting[c.pk]), answer, release)) for c, outbound in sent]
-    known = [SubjectEvent(s, salts[s], at, body) for s, body in bodies if s is not None and s in salts]
-    evidence.record_many(EventType.REPLY_QUEUED, known, actor=by, incident=None)
-    evidence.record_acts(EventType.REPLY_QUEUED, [body for s, body in bodies if s is None or s not in salts], at=at, actor=by)
+    books.of_cases(EventType.REPLY_QUEUED, bodies, salts=books.salts_of(cases), at=at, by=by)
     return len(sent)
 
 
@@ -117,8 +108,3 @@ def _single(case: Case, newest: Message, *, text: str, at: datetime) -> Single:
 
 def _body(case: Case, outbound: int, messages: int, answer: Answer | None, release: int | None) -> dict[str, Any]:
     return {"case": case.pk, "outbound": outbound, "messages": messages, "answer": answer.pk if answer else None, "release": release}
-
-
-def salts_of(cases: list[Case]) -> dict[int, bytes]:
-    """Return the evidence salts of the customers among these cases."""
-    return subjects.salts([c.subject for c in cases if c.subject is not None])

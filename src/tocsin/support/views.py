@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 
-from . import approving, sealed
+from . import approving, books, sealed
 from .models import Answer, Case, Release
 from .types import AnswerInfo, CaseView, MessageView, ReleaseInfo, Suggestion
 
@@ -21,7 +20,7 @@ def view(case: Case, *, by: str, at: datetime) -> CaseView:
     if case.lease_by == by and case.state == "open":
         case.seen = max(m.pk for m in messages)
         case.save(update_fields=["seen"])
-    evidence.record(EventType.PERSONAL_DATA_READ, at=at, actor=by, body={"case": case.pk, "messages": len(messages)})
+    books.of_case(EventType.PERSONAL_DATA_READ, case, at=at, by=by, body={"case": case.pk, "messages": len(messages)})
     best: dict[str, float] = {}
     for message in [m for m in messages if m.answered_at is None] or messages[-1:]:
         for name, score in message.ranking:
