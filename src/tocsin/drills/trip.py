@@ -199,6 +199,7 @@ def reset(drill: Drill) -> Figures:
 def write_in(drill: Drill) -> Figures:
     """Simulated customers write to the help address; the desk knows the vetted answers, and every letter must reach it."""
     support.load_answers(drill.answers, at=now(), by="support-lead")
+    support.approve_answers(by="legal", at=now())
     return drill.write_letters()
 
 

@@ -59,6 +59,15 @@ def operators() -> list[OperatorInfo]:
     ]
 
 
+def operator(name: str) -> OperatorInfo:
+    """Return one member of the team. Raises NotFound."""
+    found = Operator.objects.filter(name=name).first()
+    if found is None:
+        raise NotFound(f"no operator {name!r}")
+    trusted = keyfiles.trusted(config.current().home, found.name) is not None
+    return OperatorInfo(name=found.name, roles=tuple(found.roles), active=found.is_active, can_sign=trusted)
+
+
 def _signed(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> Approval:
     wanted = Approval.objects.filter(pk=approval).first() if approval is not None else None
     if wanted is None:
