@@ -141,7 +141,13 @@ class Drill:
         after = credentials.try_canaries(standing.cutover or 0, at=clock.now())
         ensure(after.accepted == 0, f"canaries that survived: {after.survivors}")
         self.advance("contained")
-        return {"commit_ms": None, "sealed_ms": None, "epoch": standing.epoch, "nodes": len(standing.nodes), "canaries_refused": after.refused}
+        return {
+            "commit_ms": None,
+            "sealed_ms": None,
+            "epoch": standing.epoch,
+            "nodes": len(standing.nodes),
+            "canaries_refused": after.refused,
+        }
 
     def mailing_found(self) -> int | None:
         """Return the mailing that an interrupted run had started, None if there is none."""
@@ -259,6 +265,7 @@ class Drill:
             "wrong_answers": seen.wrong,
             "open": status.open,
             "oldest_open_s": status.oldest_s,
+            "max_wait_s": round(desk.longest_wait_s(), 1),
             "people_answered": seen.answered,
             "people_not_reached": len(asked) - seen.answered,  # their mailboxes take no mail: the post office refused the answer
             "releases": done.releases,

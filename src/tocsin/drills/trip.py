@@ -93,7 +93,11 @@ def declare(drill: Drill) -> Figures:
     known = [i.id for i in incidents_known.incidents() if (i.name, i.discovered_at) == (what.name, at)]
     if known:
         return {"incident": known[0]}
-    return {"incident": drill.approved(lambda approval: incidents.declare(what, approval=approval, at=now(), by="commander"), "commander", "legal")}
+    return {
+        "incident": drill.approved(
+            lambda approval: incidents.declare(what, approval=approval, at=now(), by="commander"), "commander", "legal"
+        )
+    }
 
 
 def scope(drill: Drill) -> Figures:
@@ -149,11 +153,19 @@ def cut_over(drill: Drill) -> Figures:
     armed = credentials.arm(incident=drill.incident, at=now(), by="identity")
     before = credentials.try_canaries(armed.id, at=now())
     ensure(before.refused == 0, "a canary was refused before the cutover")
-    done = drill.approved(lambda approval: credentials.commit(armed.id, approval=approval, at=now(), by="identity"), "identity", "commander")
+    done = drill.approved(
+        lambda approval: credentials.commit(armed.id, approval=approval, at=now(), by="identity"), "identity", "commander"
+    )
     after = credentials.try_canaries(armed.id, at=now())
     ensure(after.accepted == 0, f"canaries that survived: {after.survivors}")
     drill.advance("contained")
-    return {"commit_ms": done.commit_ms, "sealed_ms": done.sealed_ms, "epoch": done.epoch, "nodes": len(done.nodes), "canaries_refused": after.refused}
+    return {
+        "commit_ms": done.commit_ms,
+        "sealed_ms": done.sealed_ms,
+        "epoch": done.epoch,
+        "nodes": len(done.nodes),
+        "canaries_refused": after.refused,
+    }
 
 
 def tell(drill: Drill) -> Figures:
@@ -161,22 +173,13 @@ def tell(drill: Drill) -> Figures:
     mailing = drill.mailing_found()
     if mailing is None:
         notices.publish_site_notice(incident=drill.incident, template=drill.texts, at=now(), by="communications")
-        notice = drill.run.keep("notice", lambda: notices.draft(incident=drill.incident, template=drill.texts, at=now(), by="communications"))
+        notice = drill.run.keep(
+            "notice", lambda: notices.draft(incident=drill.incident, template=drill.texts, at=now(), by="communications")
+        )
         mailing = drill.approved(
             lambda approval: notices.start(notice, approval=approval, at=now(), by="communications", retry=RETRY), "communications", "legal"
         )
     drill.advance("notifying")
-    return drill.wait_for_mailing(mailing)
-
-
-def tell(drill: Drill) -> Figures:
-    """Put the notice on the site, then mail it to everybody: approved by two people, sent by the workers over SMTP."""
-    notices.publish_site_notice(incident=drill.incident, template=drill.texts, at=now(), by="communications")
-    notice = notices.draft(incident=drill.incident, template=drill.texts, at=now(), by="communications")
-    mailing = drill.approved(
-        lambda approval: notices.start(notice, approval=approval, at=now(), by="communications", retry=RETRY), "communications", "legal"
-    )
-    incidents.advance(drill.incident, state="notifying", at=now(), by="commander")
     return drill.wait_for_mailing(mailing)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, Max
 
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound
 
 from . import approving, measuring, team, views
-from .models import Case, Release
+from .models import Case, Message, Release
 from .policy.roles import APPROVALS_MIN
 from .types import AnswerInfo, CaseView, DeskStatus, QuestionInfo, ReleaseInfo
 
@@ -59,3 +60,9 @@ def evaluate(train_csv: Path, test_csv: Path, *, shots: int | None = None, seed:
     `shots`: so many examples of each label, chosen by `seed`; None for all of them. Raises BadInput.
     """
     return measuring.evaluate(train_csv, test_csv, shots=shots, seed=seed)
+
+
+def longest_wait_s() -> float:
+    """Return how long the message that waited longest for its answer has waited, in seconds; 0 before the first answer."""
+    waited = Message.objects.filter(answered_at__isnull=False).aggregate(longest=Max(F("answered_at") - F("received_at")))["longest"]
+    return waited.total_seconds() if waited is not None else 0.0
