@@ -128,10 +128,12 @@ def assess(drill: Drill) -> Figures:
 def forecast(drill: Drill) -> Figures:
     """Forecast calls, letters and waits for the published 24 million, and what closing the phones does."""
     made = surge.forecast(drill.incident, drill.scenario.surge, at=now(), by="support-lead")
+    open_lines = made.phone_if_open
     return {
         "calls": made.calls,
         "letters": round(made.letters.p50),
         "max_wait_s": round(made.max_wait_s.p50),
+        "if_phones_were_open": {k: round(getattr(open_lines, k)) for k in ("offered", "served", "abandoned", "blocked")},
         "customers": drill.scenario.surge.customers,
     }
 
