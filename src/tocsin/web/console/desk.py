@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -11,14 +13,16 @@ from tocsin.kernel import clock
 from tocsin.kernel.errors import Refused
 from tocsin.support import actions, queries
 
-from .page import page, staff_only, who
+from .page import page, span, staff_only, who
 
 
 @staff_only
 @require_GET
 def show(request: HttpRequest) -> HttpResponse:
     """Show how the desk stands and which questions people ask."""
-    return page("desk", {"desk": queries.status(), "questions": queries.questions()}, request)
+    desk = queries.status()
+    oldest = span(timedelta(seconds=desk.oldest_s)) if desk.open else "–"
+    return page("desk", {"desk": desk, "oldest": oldest, "questions": queries.questions()}, request)
 
 
 @staff_only
