@@ -203,7 +203,7 @@ def test_an_estate_at_peace(empty: Path) -> None:
     client = signed_in()
     assert "Nothing has been declared" in text(client.get("/"))
     assert "Nothing waits for a signature" in text(client.get("/approvals"))
-    assert "Nobody has written" in text(client.get("/desk"))
+    assert "Nobody has asked anything yet" in text(client.get("/desk"))
     assert client.post("/desk/next").headers["Location"] == "/desk"
     assert "Nothing is waiting." in text(client.get("/desk"))
     assert "Nothing of this kind yet" in text(client.get("/log?type=message_received"))

@@ -21,8 +21,10 @@ from .page import page, span, staff_only, who
 def show(request: HttpRequest) -> HttpResponse:
     """Show how the desk stands and which questions people ask."""
     desk = queries.status()
+    questions = sorted(queries.questions(), key=lambda q: (-q.open, -q.size))
+    asked, unasked = [q for q in questions if q.size], [q for q in questions if not q.size]
     oldest = span(timedelta(seconds=desk.oldest_s)) if desk.open else "–"
-    return page("desk", {"desk": desk, "oldest": oldest, "questions": queries.questions()}, request)
+    return page("desk", {"desk": desk, "oldest": oldest, "asked": asked, "unasked": unasked}, request)
 
 
 @staff_only

@@ -34,19 +34,20 @@ SHOWN_DUTIES = 6
 SHOWN_ACTS = 25
 SHOWN_MILESTONES = 200
 CLOSED = {"done", "waived"}
+NEAR = timedelta(days=3)
 SOON = timedelta(days=14)
 DESK_LATE = timedelta(hours=24)
 LOG_LATE = timedelta(minutes=1)
 MILESTONES = {
     EventType.INCIDENT_DECLARED: "Declared",
     EventType.EXPOSURE_FROZEN: "Scoped",
-    EventType.CUTOVER_COMMITTED: "Passwords ended",
+    EventType.CUTOVER_COMMITTED: "Cutover",
     EventType.SITE_NOTICE_PUBLISHED: "Site notice",
     EventType.MAILING_STARTED: "Mailing started",
     EventType.MAILING_ENDED: "Mailing ended",
 }
 FIRSTS = {EventType.PASSWORD_RESET: "First reset", EventType.REPLY_QUEUED: "First answer"}
-ENDS = {"Passwords ended", "Mailing ended"}
+ENDS = {"Cutover", "Mailing ended"}
 FLOWS = {  # what is counted over time; those with a name are drawn
     EventType.NOTICE_HANDED_OVER: "Notices handed over",
     EventType.MESSAGE_RECEIVED: "Messages received",
@@ -89,7 +90,7 @@ def live(request: HttpRequest, incident: int) -> HttpResponse:
 def duties(request: HttpRequest, incident: int) -> HttpResponse:
     """Show every duty, by due date, with its source."""
     now = clock.now()
-    found = [_duty(d, now) for d in obligations.duties(incident)]
+    found = [_duty(d, now) | {"basis": d.basis.replace("_", " ")} for d in obligations.duties(incident)]
     return page("duties", {"incident": incidents.incident(incident), "duties": found}, request)
 
 
@@ -187,17 +188,19 @@ def _exposure(incident: IncidentInfo, exposure: ExposureInfo) -> dict[str, Any]:
         for s in exposure.not_reached
     ]
     cohorts = sorted(exposure.cohorts, key=lambda c: -c.count)
+    shown = {", ".join(codes_of(c.clear)).replace("_", " ") for c in cohorts[:SHOWN_COHORTS]}
     return {
         "exposure": exposure,
         "map": charts.reach_map(", ".join(incident.hosts), reached, cut, title="What the broken-into host reaches, and what it does not"),
         "cohorts": [
             {
                 "cohort": c,
-                "elements": ", ".join(codes_of(c.clear)),
+                "elements": ", ".join(codes_of(c.clear)).replace("_", " "),
                 "bar": charts.share_bar([("people", c.count, "fill")], total=cohorts[0].count, title=f"{c.count:,} people"),
             }
             for c in cohorts[:SHOWN_COHORTS]
         ],
+        "same_elements": shown.pop() if len(shown) == 1 else "",
         "more_cohorts": max(0, len(cohorts) - SHOWN_COHORTS),
     }
 
@@ -213,7 +216,7 @@ def _figures(incident: IncidentInfo) -> dict[str, Any]:
     resets = credentials.reset_counts(incident.id)
     dated = [d for d in obligations.duties(incident.id) if d.due_at is not None and d.state not in CLOSED]
     coming = next((_duty(d, now) for d in dated if d.state != "asked"), None)
-    asked = [d for d in dated if d.state == "asked" and d.due_at is not None and d.due_at - now < SOON]
+    asked = [d.due_at for d in dated if d.state == "asked" and d.due_at is not None and d.due_at - now < SOON]
     return {
         "mailing": mailing,
         "told": mailing.handed_over + mailing.letters if mailing else 0,
@@ -232,7 +235,7 @@ def _figures(incident: IncidentInfo) -> dict[str, Any]:
         ),
         "log": log,
         "coming": coming,
-        "alarms": _alarms(incident, mailing, cutover, desk, log, coming, len(asked), now),
+        "alarms": _alarms(incident, mailing, cutover, desk, log, coming, asked, now),
         "at": now,
     }
 
@@ -244,7 +247,7 @@ def _alarms(
     desk: DeskStatus,
     log: LogStatus,
     coming: dict[str, Any] | None,
-    asked: int,
+    asked: list[datetime],
     now: datetime,
 ) -> list[tuple[str, str, str]]:
     """Return what wants somebody now, worst first: (colour, words, address)."""
@@ -261,8 +264,10 @@ def _alarms(
     if desk.urgent:
         found.append(("bad", f"{desk.urgent:,} urgent {'message waits' if desk.urgent == 1 else 'messages wait'} for an answer", "/desk"))
     if asked:
-        words = "question decides on a duty" if asked == 1 else "questions decide on duties"
-        found.append(("warn", f"{asked} open {words} that would be due within {SOON.days} days", f"{here}/duties"))
+        words = "question decides on a duty" if len(asked) == 1 else "questions decide on duties"
+        left = min(asked) - now
+        late = f"was due {span(-left)} ago" if left < timedelta() else f"would be due in {span(left)}"
+        found.append(("bad" if left < NEAR else "warn", f"{len(asked)} open {words}: the first {late}", f"{here}/duties"))
     if desk.oldest_s > DESK_LATE.total_seconds():
         found.append(("warn", f"the oldest message has waited {span(timedelta(seconds=desk.oldest_s))}", "/desk"))
     if mailing and mailing.bounced:
@@ -300,9 +305,9 @@ def _mail_bar(counts: MailingStatus | LaneStatus) -> SafeString:
 def _duty(duty: DutyInfo, now: datetime) -> dict[str, Any]:
     """Say a duty's urgency in words and colour."""
     if duty.due_at is None:
-        return {"duty": duty, "left": duty.standard or duty.relation or "no date", "css": ""}
+        return {"duty": duty, "left": (duty.standard or duty.relation or "no date").replace("_", " "), "css": ""}
     left = duty.due_at - now
     if duty.state == "asked":
         return {"duty": duty, "left": f"if yes: {span(left)}", "css": ""}
-    css = "bad" if left < timedelta(days=3) else "warn" if left < SOON else "good"
+    css = "bad" if left < NEAR else "warn" if left < SOON else "good"
     return {"duty": duty, "left": f"overdue by {span(-left)}" if left < timedelta() else f"{span(left)} left", "css": css}
