@@ -124,7 +124,7 @@ def test_without_scripts(running: int, live_server: LiveServer, browser: Browser
     for page in watched(context.new_page()):
         sign_in(page, live_server.url)
         expect(page.locator("#live")).to_contain_text("To go")
-        expect(page.get_by_text("load the page again")).to_be_visible()
+        expect(page.get_by_role("link", name="Load the page again")).to_be_visible()
         page.get_by_role("link", name="Desk d", exact=True).click()
         page.get_by_role("button", name="Next case").click()
         page.locator("#text").fill("We look into it at once.")
