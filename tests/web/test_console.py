@@ -345,6 +345,16 @@ def test_volumes_count_by_bucket(running: int) -> None:
     assert later.counts[EventType.NOTICE_HANDED_OVER] == {}
 
 
+def test_a_long_log_is_sampled_and_says_so(running: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.told(running, 20)
+    client = signed_in()
+    assert "estimated from a sample" not in text(client.get(f"/incidents/{running}/flow"))
+    monkeypatch.setattr(evidence, "SAMPLE_ROWS", 1)
+    since = evidence.activity(types=[EventType.INCIDENT_DECLARED])[0].at
+    assert not evidence.volumes([EventType.NOTICE_HANDED_OVER], incident=running, since=since).exact
+    assert "estimated from a sample" in text(client.get(f"/incidents/{running}/flow"))
+
+
 def test_spans_read_well() -> None:
     minutes = incident.timedelta
     assert [page.span(minutes(minutes=n)) for n in (0, 59, 60, 47 * 60, 48 * 60)] == ["0 min", "59 min", "1 h 0 min", "47 h 0 min", "2 days"]

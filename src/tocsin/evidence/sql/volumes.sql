@@ -1,6 +1,6 @@
 -- How many events of some types there were in each time bucket, and the first of each: of one incident or of none, from an instant on.
 -- The bucket is the smallest width of the list that needs at most `columns` of them. Read only. One pass over `percent` of the table's
--- blocks (the caller keeps that to half a million rows, so it takes no index and its cost has a bound); at most columns rows per type out.
+-- blocks (the caller keeps that to a hundred thousand rows, so it takes no index and its cost has a bound); at most columns rows per type out.
 WITH hit AS MATERIALIZED (
   SELECT type, at FROM evidence_event TABLESAMPLE SYSTEM (%(percent)s) REPEATABLE (1)
    WHERE type = ANY(%(types)s) AND at >= %(since)s AND (incident = %(incident)s OR incident IS NULL)

@@ -42,7 +42,9 @@ def take_next(request: HttpRequest) -> HttpResponse:
 @require_GET
 def case(request: HttpRequest, case: int) -> HttpResponse:
     """Show one case: what the person wrote, redacted, and the answers that may fit."""
-    return page("case", {"case": queries.case(case, by=who(request), at=clock.now())}, request)
+    found = queries.case(case, by=who(request), at=clock.now())
+    suggestions = [(s.version, s.question.replace("_", " "), s.text) for s in found.suggestions]
+    return page("case", {"case": found, "urgency": found.urgency.replace("_", " "), "suggestions": suggestions}, request)
 
 
 @staff_only

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -131,11 +133,16 @@ def _show(request: HttpRequest, incident: IncidentInfo) -> HttpResponse:
 
 
 def _flow(incident: IncidentInfo) -> dict[str, Any]:
-    """Draw the milestones, and what went out and came in over time."""
+    """Draw the milestones, and what went out and came in over time. Drawn once for all screens."""
+    return _kept.get(("flow", incident.id), lambda: _drawn(incident))
+
+
+def _drawn(incident: IncidentInfo) -> dict[str, Any]:
     acts = evidence.activity(incident=incident.id, types=list(MILESTONES), limit=SHOWN_MILESTONES)
     found = evidence.volumes(list(FLOWS), incident=incident.id, since=incident.declared_at)
     stops = {MILESTONES[e.type]: e.at for e in reversed(acts)}  # the first of each counts
-    stops |= {FIRSTS[t]: at for t, at in found.first_at.items() if t in FIRSTS and at is not None}
+    about = "" if found.exact else " (about)"
+    stops |= {FIRSTS[t] + about: at for t, at in found.first_at.items() if t in FIRSTS and at is not None}
     ordered = sorted(stops.items(), key=lambda stop: stop[1])
     begin = ordered[0][1] if ordered else incident.declared_at
     shown = [(name, _clock(at, begin), (at - begin).total_seconds(), "dot-good" if name in ENDS else "dot") for name, at in ordered]
@@ -188,26 +195,32 @@ def _exposure(incident: IncidentInfo, exposure: ExposureInfo) -> dict[str, Any]:
         for s in exposure.not_reached
     ]
     cohorts = sorted(exposure.cohorts, key=lambda c: -c.count)
-    shown = {", ".join(codes_of(c.clear)).replace("_", " ") for c in cohorts[:SHOWN_COHORTS]}
+    common = functools.reduce(operator.and_, (c.clear for c in cohorts[:SHOWN_COHORTS]), -1) if cohorts else 0
+    more = any(c.clear != common for c in cohorts[:SHOWN_COHORTS])
     return {
         "exposure": exposure,
         "map": charts.reach_map(", ".join(incident.hosts), reached, cut, title="What the broken-into host reaches, and what it does not"),
         "cohorts": [
             {
                 "cohort": c,
-                "elements": ", ".join(codes_of(c.clear)).replace("_", " "),
+                "more": _words(c.clear & ~common),
                 "bar": charts.share_bar([("people", c.count, "fill")], total=cohorts[0].count, title=f"{c.count:,} people"),
             }
             for c in cohorts[:SHOWN_COHORTS]
         ],
-        "same_elements": shown.pop() if len(shown) == 1 else "",
+        "common": _words(common),
+        "more": more,
         "more_cohorts": max(0, len(cohorts) - SHOWN_COHORTS),
     }
 
 
+def _words(elements: int) -> str:
+    return ", ".join(codes_of(elements)).replace("_", " ")
+
+
 def _live(incident: IncidentInfo) -> dict[str, Any]:
     """Gather the figures that move, and what burns. They are made once for all screens."""
-    return {"incident": incident, **_kept.get(incident.id, lambda: _figures(incident))}
+    return {"incident": incident, **_kept.get(("live", incident.id), lambda: _figures(incident))}
 
 
 def _figures(incident: IncidentInfo) -> dict[str, Any]:
