@@ -20,7 +20,7 @@ from .models import Checkpoint, Event, Head
 from .types import Entry, EventType, LogStatus, Proof, Volumes
 
 LIMIT_MAX = 10_000
-SAMPLE_ROWS = 100_000  # a quarter of a second on two busy cores; columns of a chart within some 7 %
+SAMPLE_ROWS = 100_000  # of 1.5 million: 0.6 s on two overloaded cores (load 10), each of 19 hourly columns within 12 %
 BUCKETS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800, 31_536_000)
 
 
