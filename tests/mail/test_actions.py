@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import json
 import os
 import smtplib
 import socket
@@ -24,7 +25,7 @@ from tocsin.kernel.private import Private
 from tocsin.mail import actions, intake, queries
 from tocsin.mail.models import Inbound, Outbound
 from tocsin.mail.sender.connection import Timeouts
-from tocsin.mail.types import Delivery, InboundKind
+from tocsin.mail.types import Delivery, InboundKind, Single
 
 AT = datetime(2026, 11, 24, 9, tzinfo=UTC)
 QUICK = Timeouts(connect=2, greeting=0.4, command=0.4, data=0.4, block=2, final=0.4, quit=0.4, retry=0.01)
@@ -44,6 +45,33 @@ def jobs_waiting() -> list[tuple[str, int, dict[str, Any]]]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT task_name, priority, args FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id")
         return list(cursor.fetchall())
+
+
+def single(key: str, **other: Any) -> Single:
+    asked: dict[str, Any] = {"purpose": "answer", "to": Private("anna@mailbox.example"), "subject": "Re: it", "text": "Yes.\n", "at": AT,
+                             "dedupe_key": key} | other
+    return Single(**asked)
+
+
+@pytest.mark.django_db
+def test_many_mails_are_queued_once_each_and_a_faulty_one_stops_no_other(estate: Path) -> None:
+    known = queue("many/2")
+    ids = actions.queue_many([single("many/1"), single("many/2"), single("many/3", to=Private("no address")), single("many/1"),
+                              single("many/4", in_reply_to="<a@x.example>", references=("<a@x.example>",))])
+    assert ids[1] == known
+    assert ids[2] is None
+    assert ids[0] == ids[3] is not None
+    assert len({i for i in ids if i is not None}) == queries.singles_waiting() == 3
+    assert sorted((p, json.loads(str(a))["outbound"]) for _, p, a in jobs_waiting()) == sorted([(5, ids[0]), (5, ids[4]), (10, known)])
+    again = actions.queue_many([single("many/4"), single("many/1")])
+    assert again == [ids[4], ids[0]]
+    assert len(jobs_waiting()) == 3
+    assert actions.queue_many([]) == []
+    with pytest.raises(BadInput):
+        actions.queue_many([single("x")] * 1001)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT mail_outbound::text FROM mail_outbound")
+        assert "anna" not in str(cursor.fetchall())
 
 
 @pytest.mark.django_db

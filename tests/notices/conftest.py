@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,6 @@ from django.db import connection
 from tests.conftest import forget
 from tests.notices.office import Office
 from tocsin.notices import frozen
-
-AT = datetime(2026, 1, 15, 3, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -25,7 +22,7 @@ def office() -> Iterator[Office]:
 
 
 @pytest.fixture
-def shop(estate: Path, office: Office, transactional_db: None) -> Path:
+def shop(estate: Path, office: Office, transactional_db: None) -> Iterator[Path]:
     """Give the home of a demo estate whose relay is the post office."""
     (estate / "tocsin.toml").write_text(
         f"""[estate]
@@ -36,8 +33,14 @@ connections = 8
 messages_per_connection = 50
 """
     )
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM procrastinate_jobs")  # no model of ours: the flush between tests leaves them
+    _no_jobs()
     forget()
     frozen.forget_plans()
-    return estate
+    yield estate
+    _no_jobs()
+
+
+def _no_jobs() -> None:
+    """Empty the queue: its tables are no models of ours, so the flush between tests leaves them."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM procrastinate_jobs")

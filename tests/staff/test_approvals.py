@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import DatabaseError, transaction
 
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel.errors import BadInput, NotFound, Refused
+from tocsin.kernel.sealing import estate_id, keyring
 from tocsin.staff import actions, keyfiles, policy, queries
 from tocsin.staff.models import Approval, Operator, Signature
 
@@ -50,22 +53,74 @@ def test_two_people_one_of_the_role(team: Path) -> None:
     assert evidence.counts()[EventType.APPROVAL_SIGNED] == 3
 
 
+def wanted(approval: int) -> bytes:
+    row = Approval.objects.get(pk=approval)
+    return policy.digest(row.act, row.payload, estate=estate_id(), request=row.request)
+
+
 def test_writing_to_the_database_approves_nothing(team: Path) -> None:
     approval = actions.request("credentials.commit", PAYLOAD, by="ada", at=AT)
     thief = Ed25519PrivateKey.generate()
-    text = policy.signed_text(policy.digest("credentials.commit", PAYLOAD))
-    for name in ("ada", "bob"):
+    text = policy.signed_text(wanted(approval))
+    for name in ("ada", "bob"):  # keys exchanged, signatures of the thief
         row = Operator.objects.get(name=name)
         row.public_key = thief.public_key().public_bytes_raw()
         row.save()
         Signature.objects.create(approval_id=approval, operator=row, signature=thief.sign(text), at=AT)
-    with pytest.raises(Refused, match="2 more signature"):
-        queries.require(approval, act="credentials.commit", payload=PAYLOAD)
+    refused(approval, "2 more signature")
     Signature.objects.all().delete()
     sign(team, approval, "ada")
-    sign(team, approval, "bob")
-    Approval.objects.filter(pk=approval).update(payload={"cutover": 99, "epoch": 2})
-    with pytest.raises(Refused, match="lacks"):  # the signatures no longer fit what the row now says
+    good = Signature.objects.get().signature
+    for name in ("./ada", "../operators/ada"):  # one signature counted under another name
+        double = Operator.objects.create(name=name, roles=["identity"], created_at=AT)
+        Signature.objects.create(approval_id=approval, operator=double, signature=good, at=AT)
+    refused(approval, "1 more signature")
+    for n in (1, 2):  # names that lead to files which the database server can write
+        planted = team / f"planted{n}"
+        key = Ed25519PrivateKey.generate()
+        planted.with_suffix(".pub").write_text(base64.b64encode(key.public_key().public_bytes_raw()).decode() + "\nidentity\n")
+        outsider = Operator.objects.create(name=str(planted), roles=["identity"], created_at=AT)
+        Signature.objects.create(approval_id=approval, operator=outsider, signature=key.sign(text), at=AT)
+    refused(approval, "1 more signature")
+
+
+def test_a_role_in_the_database_is_no_role(team: Path) -> None:
+    approval = actions.request("credentials.commit", PAYLOAD, by="ada", at=AT)
+    Operator.objects.filter(name="cyd").update(roles=["identity"])
+    for name in ("bob", "cyd"):
+        sign(team, approval, name)
+    refused(approval, "the role identity")
+    sign(team, approval, "ada")
+    queries.require(approval, act="credentials.commit", payload=PAYLOAD)
+
+
+def test_a_signature_serves_one_request_in_one_estate(team: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    first = actions.request("credentials.commit", PAYLOAD, by="ada", at=AT)
+    for name in ("ada", "bob"):
+        sign(team, first, name)
+    queries.require(first, act="credentials.commit", payload=PAYLOAD)
+    actions.close(first, at=AT)
+    for change in ({"closed_at": None}, {"payload": {**PAYLOAD, "epoch": 9}}):
+        with pytest.raises(DatabaseError, match="used once"), transaction.atomic():
+            Approval.objects.filter(pk=first).update(**change)
+    second = actions.request("credentials.commit", PAYLOAD, by="ada", at=AT)
+    for old in Signature.objects.filter(approval=first):
+        Signature.objects.create(approval_id=second, operator=old.operator, signature=old.signature, at=AT)
+    refused(second, "2 more signature")
+    text = policy.signed_text(wanted(second))
+    Signature.objects.filter(approval=second).delete()
+    for name in ("ada", "bob"):
+        sign(team, second, name)
+    queries.require(second, act="credentials.commit", payload=PAYLOAD)
+    (team / "keys" / "estate_id.key").write_bytes(b"another estate..")
+    keyring.key.cache_clear()
+    assert policy.signed_text(wanted(second)) != text
+    with pytest.raises(Refused):
+        queries.require(second, act="credentials.commit", payload=PAYLOAD)
+
+
+def refused(approval: int, why: str) -> None:
+    with pytest.raises(Refused, match=why):
         queries.require(approval, act="credentials.commit", payload=PAYLOAD)
 
 

@@ -140,3 +140,115 @@ def test_forgetting_takes_salt_name_and_address_and_leaves_the_counts(estate: Pa
     assert len(queries.salts(ids)) == 14
     assert len(queries.contactables(ids)) == len(queries.postal(ids)) == 14
     assert sum(n for _, _, n in queries.cube()) == 20
+
+
+HEADER = (
+    "customer_id,first_name,last_name,email,phone,bill_street,bill_city,bill_region,bill_postcode,bill_country,"
+    "ship_street,ship_city,ship_region,ship_postcode,ship_country,locale,password_format,password_hash,created,last_login\n"
+)
+
+
+def a_row(id: str, email: str, *, name: str = "Ada", region: str = "KY") -> str:
+    return f"{id},{name},Byron,{email},,1 Elm,Louisville,{region},40201,US,,,,,,en,md5,x,,\n"
+
+
+def test_who_is_said_nothing_new_about_is_left_alone_and_who_moved_is_not(estate: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text(HEADER + a_row("A", "a@shop.example") + a_row("B", "b@shop.example"))
+    load(file)
+    before = {s.external_id: s for s in Subject.objects.all()}
+    sealed = dict(Contact.objects.filter(kind="email").values_list("subject__external_id", "sealed"))
+    file.write_text(HEADER + a_row("A", "a@shop.example") + a_row("B", "new@shop.example", region="CA") + a_row("C", "c@shop.example"))
+    report = load(file)
+    assert (report.read, report.accepted, report.updated) == (3, 3, 2)
+    after = {s.external_id: s for s in Subject.objects.all()}
+    assert bytes(after["A"].name_sealed or b"") == bytes(before["A"].name_sealed or b"")
+    assert bytes(after["B"].name_sealed or b"") != bytes(before["B"].name_sealed or b"")
+    assert (after["B"].jurisdiction, after["B"].pk) == ("US-CA", before["B"].pk)
+    assert bytes(after["B"].salt or b"") == bytes(before["B"].salt or b"")  # the log's leaves still open
+    assert (queries.by_email("b@shop.example"), queries.by_email("new@shop.example")) == (None, before["B"].pk)
+    again = dict(Contact.objects.filter(kind="email").values_list("subject__external_id", "sealed"))
+    assert bytes(again["A"]) == bytes(sealed["A"])
+    # Another meaning of the same columns is something new about everybody.
+    other = tmp_path / "m.toml"
+    other.write_text(MAPPING.read_text().replace('password_hash = ["password_hash"]\n', ""))
+    actions.import_file(file, mapping=other, at=AT, by="ada")
+    assert not any("password_hash" in codes_of(p["customers"]) for p in (queries.profiles()[s.holding_id] for s in Subject.objects.all()))
+
+
+def test_the_forgotten_come_back_only_with_a_file_that_names_them(estate: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text(HEADER + a_row("A", "a@shop.example") + a_row("B", "b@shop.example"))
+    load(file)
+    a = queries.by_external_ids(["A", "nobody"])["A"]
+    salt = queries.salts([a])[a]
+    actions.forget([a], incident=None, at=AT, by="ada")
+    assert queries.by_email("a@shop.example") is None
+    load(file)
+    assert queries.by_email("a@shop.example") == a
+    assert queries.salts([a])[a] != salt  # what was said under the old one stays unreadable
+    assert queries.external_ids([a]) == {a: "A"}
+
+
+def test_rows_that_would_break_letters_memory_or_the_file(estate: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    long = "x" * 10_000_000
+    rows = [
+        a_row("A", "a@shop.example", name='"Ada\nBcc: x"'),
+        a_row("B", "b@shop.example", name=long),
+        a_row("C", "c@shop.example", name=f'"{long}'),
+        a_row("D", "d@shop.example", name="x" * 2000),
+        a_row("E", "e@shop.example", name="A\x07da"),
+        a_row("F", "f@shop.example", name="A\u2028da"),
+        a_row("G", "g@shop.example", name="Zo\u00eb\u00a0Anne"),
+        a_row("H", "h@shop.example"),
+    ]
+    file.write_text(HEADER + "".join(rows))
+    report = load(file)
+    assert (report.read, report.accepted, report.rejected) == (8, 2, 6)
+    reasons = {line: (field, reason) for line, field, reason in queries.rejects(Import.objects.get().pk)}
+    assert set(reasons) == {2, 4, 5, 6, 7, 8}
+    assert reasons[2][1] == reasons[7][1] == reasons[8][1] == "a line break or another control character"
+    assert reasons[4][1].startswith("more than 65536 bytes")
+    assert set(queries.by_external_ids(["G", "H"])) == {"G", "H"}
+
+
+def test_a_file_cut_off_changes_nothing(estate: Path, tmp_path: Path) -> None:
+    whole = gzip.compress((HEADER + "".join(a_row(f"C{i}", f"c{i}@shop.example") for i in range(200))).encode())
+    for name, data in (("cut", whole[:-40]), ("bad", whole[:30] + b"\xff" * 20 + whole[50:]), ("no", b"plain text"), ("empty", b"")):
+        file = tmp_path / f"{name}.csv.gz"
+        file.write_bytes(data)
+        with pytest.raises(BadInput):
+            load(file)
+    assert Subject.objects.count() == Import.objects.count() == 0
+    file.write_bytes(whole)
+    assert load(file).accepted == 200
+
+
+def test_people_without_an_address_are_people(estate: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text(HEADER + a_row("A", "") + a_row("B", "nonsense") + a_row("C", "c@shop.example"))
+    assert load(file).accepted == 1
+    kinder = tmp_path / "m.toml"
+    kinder.write_text(MAPPING.read_text().replace('email = "email"\n', 'email = "email"\nemail_required = false\n', 1))
+    report = actions.import_file(file, mapping=kinder, at=AT, by="ada")
+    assert (report.accepted, report.updated, report.rejected) == (2, 1, 1)
+    a = queries.by_external_ids(["A"])["A"]
+    assert queries.contactables([a]) == []
+    assert queries.postal([a])[0].address.reveal()["street"] == "1 Elm"
+    held = queries.profiles()[Subject.objects.get(pk=a).holding_id]
+    assert "email" not in codes_of(held["customers"])
+
+
+def test_batches_do_not_show(estate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name given twice is found over batches, and progress is told after each."""
+    monkeypatch.setattr(actions, "BATCH_ROWS", 7)
+    file, told = tmp_path / "c.csv", []
+    file.write_text(HEADER + "".join(a_row(f"C{i % 30}", f"c{i}@shop.example") for i in range(40)))
+    report = actions.import_file(file, mapping=MAPPING, at=AT, by="ada", progress=told.append)
+    assert (report.read, report.accepted, report.rejected) == (40, 30, 10)
+    assert told == [7, 14, 21, 28, 35, 40]
+    assert queries.count() == 30
+    again = actions.import_file(file, mapping=MAPPING, at=AT, by="ada")
+    assert (again.accepted, again.updated, again.rejected) == (30, 30, 10)
+    assert [line for line, _, _ in queries.rejects(Import.objects.latest("pk").pk)] == list(range(32, 42))

@@ -45,3 +45,9 @@ def team() -> dict[str, Path]:
 def minutes(n: float) -> datetime:
     """Return the instant so many minutes after AT."""
     return AT + timedelta(minutes=n)
+
+
+def enrol(*names: str, role: str = "support_lead") -> None:
+    """Enrol people of one role."""
+    for name in names:
+        staff.add_operator(name=name, roles=[role], at=AT, by="owner")

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
+from tocsin.kernel import sql
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.kernel.sealing import open_sealed
 from tocsin.mail.models import Outbound
 from tocsin.staff import actions as staff
 from tocsin.support import actions, queries, sealed
-from tocsin.support.models import Case, Message, Reply
+from tocsin.support.models import Case, Message, Reply, Tally
 
-from .desk import ANSWERS, AT, minutes, team, write
+from .desk import ANSWERS, AT, enrol, minutes, team, write
 
 pytestmark = pytest.mark.django_db
 RESET = "How can I reset my password?"
@@ -27,12 +29,23 @@ RESET = "How can I reset my password?"
 @pytest.fixture
 def desk(estate: Path) -> Path:
     actions.load_answers(ANSWERS, at=AT, by="lena")
+    enrol("otto", role="legal")
+    actions.approve_answers(by="otto", at=AT)
     return estate
 
 
 def closes() -> None:
+    """Check the status, which is read from sums, against a count over all rows."""
     s = queries.status()
+    of_people = Message.objects.filter(case__isnull=False)
+    waiting = of_people.filter(answered_at=None)
+    assert (s.received, s.open, s.answered) == (of_people.count(), waiting.count(), of_people.exclude(answered_at=None).count())
+    assert s.bulk_answered == of_people.filter(reply__release__isnull=False).count()
+    assert s.urgent == waiting.exclude(case__urgency="").count()
+    assert s.urgent_received == of_people.exclude(urgency="").count()
+    assert s.set_aside == Message.objects.filter(case=None).count()
     assert s.received == s.answered + s.open
+    assert sum(Case.objects.values_list("waiting", flat=True)) == s.open
 
 
 def single(outbound: int) -> dict[str, Any]:
@@ -49,6 +62,23 @@ def take_and_answer(by: str = "dora", *, at: Any = AT) -> int:
     assert case is not None
     actions.answer(case.id, answer_version=case.suggestions[0].version, by=by, at=at)
     return case.id
+
+
+def test_the_status_reads_no_message_but_the_oldest_waiting_one(desk: Path) -> None:
+    for n in range(150):
+        write(f"p{n}@people.example", RESET if n % 10 else "There are fraudulent charges on my card.")
+    actions.take_in(at=AT)
+    assert Tally.objects.count() == 1
+    closes()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE support_message, support_case")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+        cursor.execute("SET LOCAL enable_seqscan = off")  # with a hundred rows a scan would be cheaper; with a million it is not
+        cursor.execute("EXPLAIN " + sql.text("support", "status"))
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "using support_message_waiting on" in plan
+    assert "using support_case_urgent on" in plan
+    assert plan.count("support_message") == 2  # the index and its table, once
 
 
 def test_a_mail_becomes_a_case_and_is_answered_in_its_thread(desk: Path) -> None:
@@ -173,6 +203,7 @@ def test_a_lease_keeps_others_away_and_comes_back(desk: Path) -> None:
 
 
 def test_what_comes_while_somebody_writes_is_not_answered_unseen(desk: Path) -> None:
+    enrol("dora")
     write("ann@people.example", RESET)
     actions.take_in(at=AT)
     case = actions.next_case(by="dora", at=AT)
@@ -185,9 +216,11 @@ def test_what_comes_while_somebody_writes_is_not_answered_unseen(desk: Path) -> 
     again = actions.next_case(by="dora", at=minutes(2))
     assert again is not None
     assert again.urgency == "fraud_now"
+    closes()
 
 
 def test_urgent_first_then_oldest(desk: Path) -> None:
+    enrol(*(f"p{n}" for n in range(4)))
     write("ann@people.example", RESET)
     write("bob@people.example", "Is my card safe?", at=minutes(1))
     write("cleo@people.example", "As a journalist I need a statement.", at=minutes(2))
@@ -200,6 +233,47 @@ def test_urgent_first_then_oldest(desk: Path) -> None:
     assert queries.status().urgent == 2
 
 
+@pytest.mark.parametrize("novice", [True, False])
+def test_an_urgent_case_never_reaches_a_novice(desk: Path, novice: bool) -> None:
+    enrol("dora", role="drafted" if novice else "support_lead")
+    write("dan@people.example", "There are fraudulent charges on my card.")
+    write("ann@people.example", RESET)
+    actions.take_in(at=AT)
+    urgent = Case.objects.get(urgency="fraud_now").pk
+    first = actions.next_case(by="dora", at=AT)
+    assert first is not None
+    assert (first.id == urgent) is not novice
+    if not novice:
+        assert queries.case(urgent, by="dora", at=AT).urgency == "fraud_now"
+        actions.answer(urgent, text="We look into it.", by="dora", at=AT)
+        return
+    for act in (
+        lambda: queries.case(urgent, by="dora", at=AT),
+        lambda: queries.case(urgent, by="stranger", at=AT),
+        lambda: actions.answer(urgent, text="Not me.", by="dora", at=AT),
+    ):
+        with pytest.raises(Refused, match="urgent"):
+            act()
+    assert queries.status().answered == 0
+
+
+def test_a_case_that_becomes_urgent_leaves_the_novice_who_holds_it(desk: Path) -> None:
+    enrol("dora", role="drafted")
+    enrol("lead")
+    write("ann@people.example", RESET)
+    actions.take_in(at=AT)
+    held = actions.next_case(by="dora", at=AT)
+    assert held is not None
+    write("ann@people.example", "Somebody charges my card right now!", at=minutes(1))
+    actions.take_in(at=minutes(1))
+    with pytest.raises(Refused, match="urgent"):
+        actions.answer(held.id, text="Please see the page.", by="dora", at=minutes(1))
+    urgent = actions.next_case(by="lead", at=minutes(1))
+    assert urgent is not None
+    assert (urgent.id, urgent.lease_by) == (held.id, "lead")
+    assert actions.next_case(by="dora", at=minutes(1)) is None
+
+
 def test_secrets_are_gone_before_anybody_reads_and_before_they_rest(desk: Path) -> None:
     write("ann@people.example", "Card 4111 1111 1111 1111, my password is hunter2!x", subject="4111111111111111")
     actions.take_in(at=AT)
@@ -207,8 +281,12 @@ def test_secrets_are_gone_before_anybody_reads_and_before_they_rest(desk: Path) 
     assert case is not None
     assert "4111" not in case.messages[0].text
     assert "hunter2" not in case.messages[0].text
-    with pytest.raises(Refused, match="card number"):
-        actions.answer(case.id, text="You wrote 4111 1111 1111 1111.", by="dora", at=AT)
+    with pytest.raises(BadInput) as found:
+        actions.answer(case.id, text="You wrote 4111 1111 1111 1111. See https://evil.test, http://127.0.0.1:8001/.", by="dora", at=AT)
+    assert [f.got for f in found.value.faults] == ["1 card number(s)", "a link to 'evil.test'"]
+    for words in ("", "x" * 20_001):
+        with pytest.raises(BadInput, match="characters"):
+            actions.answer(case.id, text=words, by="dora", at=AT)
     with pytest.raises(BadInput):
         actions.answer(case.id, by="dora", at=AT)
     with pytest.raises(NotFound):
@@ -222,6 +300,7 @@ def test_mail_without_sender_and_from_ourselves_is_kept_and_not_answered(desk: P
     write("help@shop.example", RESET)
     write("ann@people.example", RESET, headers={"List-Id": "<news.people.example>"})  # a machine's: the mail room keeps it to itself
     assert actions.take_in(at=AT).set_aside == 2
+    closes()
     status = queries.status()
     assert (status.received, status.set_aside) == (0, 2)
     assert actions.next_case(by="dora", at=AT) is None
@@ -233,7 +312,7 @@ def test_a_release_needs_two_and_leaves_out_what_a_person_must_see(desk: Path) -
         write(f"p{n}@people.example", f"Hello,\n\n{RESET}\n\nP{n}", subject="password")
     write("urgent@people.example", f"{RESET} And there are fraudulent charges on my card.", subject="password")
     actions.take_in(at=AT)
-    leased = actions.next_case(by="lead", at=AT)
+    leased = actions.next_case(by="lena", at=AT)
     assert leased is not None
     assert leased.urgency == "fraud_now"
     mine = actions.next_case(by="dora", at=AT)
@@ -263,6 +342,34 @@ def test_a_release_needs_two_and_leaves_out_what_a_person_must_see(desk: Path) -
     closes()
 
 
+def test_a_release_passes_over_who_is_over_the_cap_or_has_no_address(desk: Path) -> None:
+    keys = team()
+    for n in range(4):
+        write(f"p{n}@people.example", RESET, subject="password")
+    actions.take_in(at=AT)
+    fine, odd, capped, twice = Case.objects.order_by("pk")
+    write("p3@people.example", f"Hello again. {RESET}", subject="password", at=minutes(1))
+    actions.take_in(at=minutes(1))
+    odd.address = sealed.seal_address(bytes(odd.person), "p1 at people.example")
+    odd.save(update_fields=["address"])
+    Reply.objects.bulk_create([Reply(case=capped, outbound=-n, at=AT, by="dora") for n in range(1, 6)])
+    prepared = actions.prepare_release("how_reset", at=minutes(1), by="lena")
+    assert prepared.cases == 4
+    with pytest.raises(Refused) as asked:
+        actions.release(prepared.id, approval=None, at=minutes(1), by="lena")
+    for name, key_file in keys.items():
+        staff.sign_with_key_file(asked.value.approval or 0, operator=name, key_file=key_file, at=minutes(1))
+    assert actions.release(prepared.id, approval=asked.value.approval, at=minutes(1), by="lena") == 2
+    assert {c.pk: c.state for c in Case.objects.all()} == {fine.pk: "answered", odd.pk: "open", capped.pk: "open", twice.pk: "answered"}
+    assert {r.case_id: r.messages.count() for r in Reply.objects.filter(release=prepared.id)} == {fine.pk: 1, twice.pk: 2}
+    assert evidence.counts()[EventType.REPLY_QUEUED] == 2
+    sent = newest_reply()
+    assert (sent["to"], sent["reply_to"], sent["subject"]) == ("p3@people.example", sealed.reply_address(twice.pk), "Re: password")
+    status = queries.status()
+    assert (status.answered, status.bulk_answered, status.open) == (3, 3, 2)
+    closes()
+
+
 def test_what_is_never_answered_in_bulk(desk: Path) -> None:
     for question, error in (("fraud_now", Refused), ("how_reset", Refused), ("nonsense", NotFound)):
         with pytest.raises(error):
@@ -282,6 +389,40 @@ def test_answers_are_loaded_whole_or_not_at_all_and_versioned(desk: Path, tmp_pa
     with pytest.raises(BadInput) as found:
         actions.load_answers(wrong, at=AT, by="lena")
     assert len(found.value.faults) == 4
+
+
+def test_an_answer_is_used_only_when_two_people_stand_for_it(desk: Path, tmp_path: Path) -> None:
+    enrol("lena")
+    enrol("nora", role="drafted")
+    changed = tmp_path / "answers.toml"
+    changed.write_text(ANSWERS.read_text().replace("/passwordchange", "/passwordchange now"))
+    assert actions.load_answers(changed, at=AT, by="lena") > 0
+    write("ann@people.example", RESET)
+    actions.take_in(at=AT)
+    new = next(a for a in queries.answers_waiting() if a.question == "how_reset")
+    case = actions.next_case(by="dora", at=AT)
+    assert case is not None
+    assert case.suggestions[0].question == "how_reset"
+    assert case.suggestions[0].version != new.id
+    assert new.id not in {q.answer_version for q in queries.questions()}
+    for act in (
+        lambda: actions.answer(case.id, answer_version=new.id, by="dora", at=AT),
+        lambda: actions.prepare_release("how_reset", at=AT, by="lena"),
+        lambda: actions.approve_answer(new.id, by="lena", at=AT),
+        lambda: actions.approve_answer(new.id, by="nora", at=AT),
+        lambda: actions.approve_answer(new.id, by="stranger", at=AT),
+    ):
+        with pytest.raises(Refused, match="approv"):
+            act()
+    assert actions.approve_answers(by="lena", at=AT) == 0
+    before = evidence.counts()[EventType.ANSWER_APPROVED]
+    for _ in range(2):
+        actions.approve_answer(new.id, by="otto", at=AT)
+    assert evidence.counts()[EventType.ANSWER_APPROVED] == before + 1
+    assert queries.case(case.id, by="dora", at=AT).suggestions[0].version == new.id
+    actions.answer(case.id, answer_version=new.id, by="dora", at=AT)
+    with pytest.raises(NotFound):
+        actions.approve_answer(10**9, by="otto", at=AT)
 
 
 def test_the_authentication_results_of_strangers_change_nothing(desk: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tocsin.drills import letters
 from tocsin.support import measuring
-from tocsin.support.policy import classify, redact, text, threading, urgency
+from tocsin.support.policy import classify, own_words, redact, text, threading, urgency
 
 from .desk import ANSWERS, AT, minutes
 
@@ -200,3 +200,48 @@ def test_banking77() -> None:
     assert found["n"] == 3080
     assert found["accuracy"] >= 0.74
     assert found["top3"] >= 0.89
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please see https://shop.example/passwordchange and http://www.shop.example.",
+        "Open http://127.0.0.1:8001/passwordchange (our page); then sign in.",
+        "Write to help@shop.example. Thanks, e.g. today.Please wait, i.e. until 5.30 p.m.",
+        "Set a new password on /passwordchange; 3/4 of all people have.",
+    ],
+)
+def test_own_words_may_name_our_own_pages(text: str) -> None:
+    assert own_words.faults(text, domains=("shop.example",), hosts=("127.0.0.1",)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("see https://evil.test/x", "evil.test"),
+        ("see HTTPS://SHOP.EXAMPLE.evil.test", "shop.example.evil.test"),
+        ("see https://shop.example@evil.test/", "evil.test"),
+        ("see https://evil.test\\@shop.example/", "evil.test"),
+        ("see https://evilshop.example/", "evilshop.example"),
+        ("see https:\\\\evil.test", "evil.test"),
+        ("see www.evil.test", "www.evil.test"),
+        ("see evil.com/login now", "evil.com"),
+        ("see evil.com.", "evil.com"),
+        ("see bank.berlin/login", "bank.berlin"),
+        ("write to thief@evil.com", "evil.com"),
+        ("see https://ev\u200bil.test", "evil.test"),
+        ("see https://\uff45vil\u3002test", "evil.test"),
+        ("see https://sh\u043ep.example", "sh\u043ep.example"),
+        ("see ftp://shop.example/x", "ftp://shop.example"),
+        ("see <https://evil.test>", "evil.test"),
+    ],
+)
+def test_own_words_may_not_lead_away(text: str, host: str) -> None:
+    [fault] = own_words.faults(text, domains=("shop.example",), hosts=("127.0.0.1",))
+    assert fault.got == f"a link to {host!r}"
+
+
+def test_all_faults_of_own_words_come_at_once() -> None:
+    found = own_words.faults("4111 1111 1111 1111, my password is hunter2!x, see https://evil.test" + " x" * 20_000, domains=(), hosts=())
+    assert len(found) == 4
+    assert len(own_words.faults(" \n", domains=(), hosts=())) == 1

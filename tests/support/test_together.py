@@ -13,9 +13,9 @@ from tocsin.drills import crew, letters
 from tocsin.kernel import schema
 from tocsin.mail.models import Outbound
 from tocsin.support import actions, queries
-from tocsin.support.models import Case, Release, Reply
+from tocsin.support.models import Answer, Case, Release, Reply
 
-from .desk import ANSWERS, AT, team, write
+from .desk import ANSWERS, AT, enrol, team, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RESET = "How can I reset my password?"
@@ -24,6 +24,8 @@ RESET = "How can I reset my password?"
 @pytest.fixture
 def desk(estate: Path) -> Iterator[Path]:
     actions.load_answers(ANSWERS, at=AT, by="lena")
+    enrol("otto", role="legal")
+    actions.approve_answers(by="otto", at=AT)
     yield estate
     connections.close_all()
 
@@ -51,6 +53,19 @@ def test_takers_at_once_never_get_the_same_case(desk: Path) -> None:
     got = on_own_connection(take, [f"colleague-{n}" for n in range(40)])
     cases = [c for c in got if c is not None]
     assert len(cases) == len(set(cases)) == 30
+
+
+def test_one_person_who_asks_many_times_at_once_holds_one_case(desk: Path) -> None:
+    for n in range(10):
+        write(f"p{n}@people.example", RESET)
+    actions.take_in(at=AT)
+
+    def take(_: str) -> int | None:
+        case = actions.next_case(by="dora", at=AT)
+        return case.id if case else None
+
+    assert len(set(on_own_connection(take, list("abcdefgh")))) == 1
+    assert Case.objects.filter(lease_by="dora").count() == 1
 
 
 def test_takers_in_at_once_take_each_mail_once(desk: Path) -> None:
@@ -117,6 +132,11 @@ def test_each_process_may_do_its_part_and_no_more(desk: Path) -> None:
     write("bob@people.example", RESET)
     as_role("worker", lambda: actions.take_in(at=AT))
 
+    def unapproved() -> Answer:
+        newest = Answer.objects.order_by("-pk")[0]
+        Answer.objects.filter(pk=newest.pk).update(approved_by=["lena"])
+        return newest
+
     def work() -> None:
         case = actions.next_case(by="dora", at=AT)
         assert case is not None
@@ -124,8 +144,11 @@ def test_each_process_may_do_its_part_and_no_more(desk: Path) -> None:
         assert queries.status().answered > 0
         assert queries.questions()
 
+    as_role("console", lambda: actions.approve_answer(unapproved().pk, by="otto", at=AT))
     as_role("console", work)
     as_role("operator", work)
+
+    as_role("operator", lambda: actions.approve_answer(unapproved().pk, by="otto", at=AT))
 
     def peek() -> None:
         with transaction.atomic(), connection.cursor() as cursor:

@@ -12,14 +12,14 @@ from tocsin.kernel.errors import NotFound
 from tocsin.kernel.localpg import default_home
 
 from . import output
-from .session import estate
+from .session import estate, load
 
 group = typer.Typer(no_args_is_help=True, help="Rehearse an incident in peacetime.")
 
 
 def register(app: typer.Typer) -> None:
     """Add `drill` and the hidden `trip`."""
-    app.add_typer(group, name="drill")
+    app.add_typer(group, name="drill", callback=load)
     app.command(hidden=True)(trip)
 
 
@@ -31,6 +31,7 @@ def trip(
     stay: Annotated[bool, typer.Option("--stay")] = False,
 ) -> None:
     """Live through a scenario on the estate that runs around this process; for the supervisor."""
+    load()
     with estate() as current:
         from tocsin.drills import report as reports
         from tocsin.drills import scenario as scenarios

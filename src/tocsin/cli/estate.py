@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ import typer
 
 from tocsin.kernel import config
 from tocsin.kernel.errors import BadInput, Refused, TocsinError, Unavailable
-from tocsin.kernel.localpg import LocalPg, default_home, write_private
+from tocsin.kernel.localpg import LocalPg, default_home, tied, write_private
 
 from . import output
 from .processes import site_command
@@ -57,8 +57,8 @@ def demo(
         elif not (home / "tocsin.toml").exists():
             raise BadInput.of("--resume", str(home), "a home in which a demo was begun")
         if not (home / "tocsin.toml").exists():
-            _write_config(home, kind="demo", ports=_ports(port))
             scenarios.place_personalities(checked, home)
+            _write_config(home, kind="demo", ports=_ports(port))  # last: its presence says that the home is whole
         trip = (*PYTHON, "tocsin.cli", "trip", "--scenario", str(checked.path), "--customers", str(customers), "--seed", str(seed))
         flags = [*(["--json"] if output.as_json else []), *(["--resume"] if resume else []), *([] if exit else ["--stay"])]
         raise typer.Exit(_run(home, foreground=(*trip, *flags), stay=not exit))
@@ -81,6 +81,8 @@ def migrate() -> None:
     from tocsin.kernel import schema, sealing
 
     current = config.current()
+    if schema.exists():
+        evidence.open_estate(kind=current.estate.kind)  # before anything is changed: a demo must not migrate a live database
     sealing.create_all()
     schema.migrate()
     evidence.open_estate(kind=current.estate.kind)
@@ -108,8 +110,9 @@ def _run(home: Path, *, foreground: tuple[str, ...] | None, stay: bool) -> int:
     with contextlib.ExitStack() as stack:
         owner = os.environ.get("TOCSIN_DATABASE_URL") or stack.enter_context(LocalPg(home / "pg"))
         stack.callback(supervisor.stop)
+        making = _run_beside("tocsin_vault", "init", "--home", str(home), without={"TOCSIN_DATABASE_URL", "TOCSIN_PROCESS"})
         env = _Environment(os.environ.copy(), _migrated(owner))
-        _make_vault(home)
+        _finish(making, "vault")
         write_private(home / "operator.dsn", env.dsns["operator"])  # for the commands people give while the estate runs
         stack.callback((home / "operator.dsn").unlink, missing_ok=True)
         _start_all(supervisor, current, env)
@@ -127,26 +130,29 @@ def _run(home: Path, *, foreground: tuple[str, ...] | None, stay: bool) -> int:
         return 0 if code == 130 else code
 
 
+def _run_beside(*arguments: str, without: Collection[str] = (), **env: str) -> subprocess.Popen[str]:
+    """Start a program of ours that ends by itself, tied to us."""
+    environment = {k: v for k, v in os.environ.items() if k not in without} | env
+    return subprocess.Popen(
+        [*PYTHON, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **tied(signal.SIGKILL)
+    )
+
+
+def _finish(program: subprocess.Popen[str], name: str) -> str:
+    """Wait for a program and return what it said. Raises Refused or Unavailable with its reason."""
+    out, err = program.communicate()
+    if program.returncode:
+        try:
+            raise Refused(json.loads(out)["error"]["message"])
+        except (ValueError, KeyError):
+            raise Unavailable(name, (out + err).strip()[-2000:]) from None
+    return out
+
+
 def _migrated(owner_dsn: str) -> dict[str, str]:
     """Run `migrate` as the database's owner in a process of its own; return the process roles' connection strings."""
-    done = subprocess.run(
-        [*PYTHON, "tocsin.cli", "migrate"], env=os.environ | {"TOCSIN_DATABASE_URL": owner_dsn}, check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        try:
-            raise Refused(json.loads(done.stdout)["error"]["message"])
-        except (ValueError, KeyError):
-            raise Unavailable("database", done.stderr.strip()[-2000:]) from None
-    dsns: dict[str, str] = json.loads(done.stdout)
+    dsns: dict[str, str] = json.loads(_finish(_run_beside("tocsin.cli", "migrate", TOCSIN_DATABASE_URL=owner_dsn), "database"))
     return dsns
-
-
-def _make_vault(home: Path) -> None:
-    """Make keys, database and log of the vault where they do not exist; in its own program, which knows nothing of ours."""
-    env = {k: v for k, v in os.environ.items() if k not in {"TOCSIN_DATABASE_URL", "TOCSIN_PROCESS"}}
-    done = subprocess.run([*PYTHON, "tocsin_vault", "init", "--home", str(home)], env=env, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise Unavailable("vault", (done.stdout + done.stderr).strip()[-2000:])
 
 
 def _start_all(supervisor: Supervisor, current: config.Config, env: _Environment) -> None:

@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from tocsin.kernel.errors import BadInput, TocsinError
 
@@ -32,17 +32,21 @@ rooms.register(app)
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 0 done, 1 defect, 2 bad input, 3 refused, 4 not found, 5 busy, 6 unavailable."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tocsin.settings")
+    rest: list[str] = []
     try:
         rest = output.take_globals(arguments)
         return int(typer.main.get_command(app).main(args=rest, prog_name="tocsin", standalone_mode=False) or 0)
     except TocsinError as e:
         return output.fail(e)
-    except click.exceptions.Exit as e:
+    except typer.Exit as e:
         return e.exit_code
-    except click.UsageError as e:
-        where = e.ctx.command_path if e.ctx else "tocsin"
-        return output.fail(BadInput.of("command line", e.format_message(), f"see `{where} --help`"))
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as e:
+        context = getattr(e, "ctx", None)
+        if not rest:
+            output.people.print(e.format_message(), markup=False)
+            return 2
+        return output.fail(BadInput.of("command line", e.format_message(), f"see `{context.command_path if context else 'tocsin'} --help`"))
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
         return 141

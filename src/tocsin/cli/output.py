@@ -42,7 +42,7 @@ def take_globals(arguments: Sequence[str]) -> list[str]:
             as_json = True
         elif argument == "--home" or argument.startswith("--home="):
             folder = argument.partition("=")[2] if "=" in argument else next(waiting, "")
-            if not folder:
+            if not folder or folder.startswith("-"):
                 raise BadInput.of("--home", folder, "a folder")
             os.environ["TOCSIN_HOME"] = str(Path(folder).resolve())
         else:

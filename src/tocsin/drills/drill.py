@@ -5,21 +5,28 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.request import urlopen
 
+from tocsin.credentials import actions as credentials
+from tocsin.credentials.types import CutoverStatus
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
+from tocsin.incidents import actions as incidents
+from tocsin.incidents import queries as incidents_known
+from tocsin.incidents.types import STATES
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import NotFound, Refused, Unavailable, ensure
+from tocsin.kernel.localpg import tied
 from tocsin.kernel.private import Private
 from tocsin.mail import queries as mail
 from tocsin.notices import queries as notices
@@ -118,6 +125,38 @@ class Drill:
         """Return the incident this drill declared."""
         return int(self.run.figures("declare")["incident"])
 
+    def keep_instant(self, name: str) -> datetime:
+        """Return an instant, whole seconds, that stays the same however often the run is resumed."""
+        return clock.parse_iso(self.run.keep(name, lambda: clock.iso(clock.now().replace(microsecond=0))))
+
+    def advance(self, state: str) -> None:
+        """Move the incident on to a state, unless it stands there or further on already."""
+        if STATES.index(incidents_known.incident(self.incident).state) < STATES.index(state):
+            incidents.advance(self.incident, state=state, at=clock.now(), by="commander")
+
+    def cutover_found(self, standing: CutoverStatus) -> Figures:
+        """Return the figures of a cutover that an interrupted run had committed; its milliseconds went with that process."""
+        if standing.state == "committed" and standing.cutover is not None:
+            credentials.seal(standing.cutover, at=clock.now(), by="identity")
+        after = credentials.try_canaries(standing.cutover or 0, at=clock.now())
+        ensure(after.accepted == 0, f"canaries that survived: {after.survivors}")
+        self.advance("contained")
+        return {
+            "commit_ms": None,
+            "sealed_ms": None,
+            "epoch": standing.epoch,
+            "nodes": len(standing.nodes),
+            "canaries_refused": after.refused,
+        }
+
+    def mailing_found(self) -> int | None:
+        """Return the mailing that an interrupted run had started, None if there is none."""
+        try:
+            found = notices.latest_status(self.incident)
+        except NotFound:
+            return None
+        return None if found.state == MailingState.READY else found.mailing
+
     def progress(self, done: int) -> None:
         """Show how far the step has come."""
         self.run.progress(done, self.customers)
@@ -128,7 +167,7 @@ class Drill:
         """Run a command of the vault's own program and return its JSON. Raises Unavailable with what it said."""
         command = [sys.executable, "-P", "-m", "tocsin_vault", *map(str, arguments), "--home", str(self.home), "--json"]
         env = {k: v for k, v in os.environ.items() if not k.startswith("TOCSIN_DATABASE")}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=VAULT_S_MAX)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=VAULT_S_MAX, **tied(signal.SIGKILL))
         if done.returncode:
             raise Unavailable("vault", (done.stdout + done.stderr).strip()[-1000:])
         document: dict[str, Any] = json.loads(done.stdout)
@@ -193,7 +232,7 @@ class Drill:
             seed=self.seed,
             host=current.intake.host,
             port=current.intake.port,
-            at=clock.now() - timedelta(minutes=30),
+            at=self.keep_instant("letters_at") - timedelta(minutes=30),
             help_address=current.mail.help_address,
             office_url=self.office_url,
             twice=wanted.write_twice,
@@ -226,6 +265,7 @@ class Drill:
             "wrong_answers": seen.wrong,
             "open": status.open,
             "oldest_open_s": status.oldest_s,
+            "max_wait_s": round(desk.longest_wait_s(), 1),
             "people_answered": seen.answered,
             "people_not_reached": len(asked) - seen.answered,  # their mailboxes take no mail: the post office refused the answer
             "releases": done.releases,

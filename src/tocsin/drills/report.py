@@ -34,8 +34,10 @@ def build(run: Run, *, vault: dict[str, Any]) -> dict[str, Any]:
         "surge": {
             "forecast_calls": forecast["calls"],
             "forecast_contacts": round(forecast["letters"] * run.about["customers"] / forecast["customers"]),
-            "actual_contacts": desk["received"],
-            "max_wait_s": forecast["max_wait_s"],
+            "actual_contacts": desk["received"],  # how many of the customers write is set by the scenario
+            "forecast_max_wait_s": forecast["max_wait_s"],
+            "max_wait_s": desk["max_wait_s"],
+            "if_phones_were_open": forecast["if_phones_were_open"],
         },
         "evidence": {k: sealed[k] for k in ("entries", "checkpoint_size", "verified", "proved_customer", "proof_bytes")},
         "vault": {"cards": vault["cards"], "released": vault["released"]},

@@ -1,8 +1,9 @@
 """One run of a drill: its steps in order, each timed, shown, and written down so that an interrupted run can go on.
 
 A step is a function that calls public actions and returns its figures. HOME/drill/run.json holds the figures of every finished step, and
-is replaced after each; a run that is resumed skips what it finds there. A step that was cut off is done again from its start, so the
-actions it calls must bear being repeated; they do, by their own promises.
+is replaced after each; a run that is resumed skips what it finds there. A step that was cut off is done again from its start: what must
+be the same the second time (an instant, a choice) it asks of `keep`, and what may exist already (an incident, a cutover, a mailing) it
+looks for first.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Run:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.began = clock.monotonic()
         self.steps: list[Step] = []
+        self.kept: Figures = {}
         self.earlier_s = 0.0
         self._done, self._total, self._said = 0, 0, 0.0
         self._live: Live | None = None
@@ -79,6 +81,13 @@ class Run:
     def figures(self, name: str) -> Figures:
         """Return what a finished step found."""
         return next(s.figures for s in self.steps if s.name == name)
+
+    def keep(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return a JSON value that stays the same however often the run is resumed: made once, on disk before it is used."""
+        if name not in self.kept:
+            self.kept[name] = make()
+            self._save()
+        return self.kept[name]
 
     def progress(self, done: int, total: int = 0) -> None:
         """Say how far the present step has come."""
@@ -128,7 +137,7 @@ class Run:
     # -- what outlives an interruption ----------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        text = json.dumps({"about": self.about, "wall_s": self.wall_s, "steps": [asdict(s) for s in self.steps]}, default=str)
+        text = json.dumps({"about": self.about, "wall_s": self.wall_s, "kept": self.kept, "steps": [asdict(s) for s in self.steps]}, default=str)
         tmp = self.folder / "run.json.tmp"
         tmp.write_text(text)
         tmp.replace(self.folder / "run.json")
@@ -139,7 +148,7 @@ class Run:
         except FileNotFoundError:
             return
         self.about = saved["about"]
-        self.earlier_s = saved["wall_s"]
+        self.earlier_s, self.kept = saved["wall_s"], saved["kept"]
         self.steps = [Step(**s) for s in saved["steps"] if s["ok"]]
 
 

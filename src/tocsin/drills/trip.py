@@ -7,8 +7,10 @@ returns are checked before the next step begins. The demo, every drill and the w
 from __future__ import annotations
 
 from tocsin.credentials import actions as credentials
+from tocsin.credentials import queries as credentials_known
 from tocsin.evidence import queries as evidence
 from tocsin.incidents import actions as incidents
+from tocsin.incidents import queries as incidents_known
 from tocsin.incidents.types import Declaration
 from tocsin.inventory import actions as inventory
 from tocsin.kernel.clock import now
@@ -74,20 +76,23 @@ def move_cards(drill: Drill) -> Figures:
     """Let the vault's own process read the card numbers; only tokens and last four digits come back."""
     vault = drill.vault("import", drill.folder / "cards.csv", "--tokens", drill.folder / "tokens.csv")
     attached = subjects.attach_cards(drill.folder / "tokens.csv", store="orders", at=now(), by=drill.by)
-    (drill.folder / "cards.csv").unlink(missing_ok=True)
     return {"cards": vault["accepted"], "attached": attached.accepted}
 
 
 def load_map(drill: Drill) -> Figures:
     """Load the map of systems, stores and who can reach what: peacetime's work."""
+    (drill.folder / "cards.csv").unlink(missing_ok=True)  # in the vault now, and nowhere else
     info = inventory.load_map([drill.scenario.datamap], at=now(), by=drill.by)
     return {"systems": info.systems, "stores": info.stores}
 
 
 def declare(drill: Drill) -> Figures:
     """Declare: two people sign what is declared."""
-    story = drill.scenario.story
-    what = Declaration(name=story.name, cause=f"{story.cause}.", hosts=story.hosts, discovered_at=now().replace(microsecond=0))
+    story, at = drill.scenario.story, drill.keep_instant("discovered_at")
+    what = Declaration(name=story.name, cause=f"{story.cause}.", hosts=story.hosts, discovered_at=at)
+    known = [i.id for i in incidents_known.incidents() if (i.name, i.discovered_at) == (what.name, at)]
+    if known:
+        return {"incident": known[0]}
     return {
         "incident": drill.approved(
             lambda approval: incidents.declare(what, approval=approval, at=now(), by="commander"), "commander", "legal"
@@ -141,15 +146,19 @@ def try_old_passwords(drill: Drill, *, accepted: bool) -> Figures:
 
 def cut_over(drill: Drill) -> Figures:
     """End every old password, session and reset link in one commit that two people signed; canaries prove it."""
+    standing = credentials_known.status("customers")
+    if standing.cutover is not None and standing.state in ("committed", "sealed"):  # a run that was cut off behind its commit
+        return drill.cutover_found(standing)
     credentials.plant_canaries(CANARIES, at=now())
     armed = credentials.arm(incident=drill.incident, at=now(), by="identity")
     before = credentials.try_canaries(armed.id, at=now())
+    ensure(before.refused == 0, "a canary was refused before the cutover")
     done = drill.approved(
         lambda approval: credentials.commit(armed.id, approval=approval, at=now(), by="identity"), "identity", "commander"
     )
     after = credentials.try_canaries(armed.id, at=now())
-    ensure(before.refused == 0 and after.accepted == 0, f"canaries that survived: {after.survivors}")
-    incidents.advance(drill.incident, state="contained", at=now(), by="commander")
+    ensure(after.accepted == 0, f"canaries that survived: {after.survivors}")
+    drill.advance("contained")
     return {
         "commit_ms": done.commit_ms,
         "sealed_ms": done.sealed_ms,
@@ -161,12 +170,16 @@ def cut_over(drill: Drill) -> Figures:
 
 def tell(drill: Drill) -> Figures:
     """Put the notice on the site, then mail it to everybody: approved by two people, sent by the workers over SMTP."""
-    notices.publish_site_notice(incident=drill.incident, template=drill.texts, at=now(), by="communications")
-    notice = notices.draft(incident=drill.incident, template=drill.texts, at=now(), by="communications")
-    mailing = drill.approved(
-        lambda approval: notices.start(notice, approval=approval, at=now(), by="communications", retry=RETRY), "communications", "legal"
-    )
-    incidents.advance(drill.incident, state="notifying", at=now(), by="commander")
+    mailing = drill.mailing_found()
+    if mailing is None:
+        notices.publish_site_notice(incident=drill.incident, template=drill.texts, at=now(), by="communications")
+        notice = drill.run.keep(
+            "notice", lambda: notices.draft(incident=drill.incident, template=drill.texts, at=now(), by="communications")
+        )
+        mailing = drill.approved(
+            lambda approval: notices.start(notice, approval=approval, at=now(), by="communications", retry=RETRY), "communications", "legal"
+        )
+    drill.advance("notifying")
     return drill.wait_for_mailing(mailing)
 
 
@@ -189,6 +202,7 @@ def reset(drill: Drill) -> Figures:
 def write_in(drill: Drill) -> Figures:
     """Simulated customers write to the help address; the desk knows the vetted answers, and every letter must reach it."""
     support.load_answers(drill.answers, at=now(), by="support-lead")
+    support.approve_answers(by="legal", at=now())
     return drill.write_letters()
 
 

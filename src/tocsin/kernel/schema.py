@@ -14,6 +14,11 @@ ROLES = ("operator", "console", "public", "intake", "worker", "sequencer")
 SRC = Path(__file__).parent.parent
 
 
+def exists() -> bool:
+    """Tell whether the database holds an estate already."""
+    return "evidence_event" in connection.introspection.table_names()
+
+
 def migrate() -> None:
     """Apply every migration and every grant. Only the owner's connection can. Safe to repeat after a crash."""
     call_command("migrate", verbosity=0, interactive=False)

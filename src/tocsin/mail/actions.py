@@ -23,10 +23,12 @@ from .models import Outbound, Suppression
 from .parse import kind, mime
 from .port import Transport
 from .sender import journal
-from .types import BlockToSend, Delivery, Envelope, Outcome, Pace, Recipient, Recovery, Template
+from .types import BlockToSend, Delivery, Envelope, Outcome, Pace, Recipient, Recovery, Single, Template
 
 BLOCK_RECIPIENTS_MAX = 10_000
 SINGLE_PRIORITY = 10  # above mailings: somebody waits for it
+MANY_PRIORITY = 5  # above mailings, below mail that one person waits for
+QUEUE_MANY_MAX = 1_000
 SINGLE_TRIES_MAX = 18  # below the queue's own limit, so that the row ends before the job does; about an hour and a half
 SINGLE_BUSY_S = 30
 SINGLE_BLOCKS_FROM = 1 << 62  # single mails use the journal under block numbers that no ledger reaches
@@ -162,31 +164,84 @@ def queue_single(*, purpose: str, to: Private[str], subject: str, text: str, htm
     """Queue one mail to one person, with its job, in the caller's transaction; return its Outbound's id.
 
     The same `dedupe_key` gives the same id and no second mail. `purpose`: what the queue's operator may read ("reset", "answer").
-    Everything
-    else is sealed. `text` and `html` are taken as they are: braces are no slots. Raises BadInput with all faults, the address not shown.
+    Everything else is sealed. `text` and `html` are taken as they are: braces are no slots. Raises BadInput with all faults, the address
+    not shown.
     """
-    faults = []
-    if not re.fullmatch(r"[a-z][a-z_]{0,30}", purpose):
-        faults.append(Fault("purpose", repr(purpose), "a lower-case word"))
-    if policy.wire_address(to.reveal()) is None:
-        faults.append(Fault("to", "***", "an e-mail address that a mail server can take"))
-    threading = [*([in_reply_to] if in_reply_to else []), *references]
-    if any(not policy.MESSAGE_ID.fullmatch(m) for m in threading):
-        faults.append(Fault("in_reply_to, references", "***", "Message-IDs with their angle brackets"))
-    if reply_to is not None and policy.wire_address(reply_to) is None:
-        faults.append(Fault("reply_to", "***", "an e-mail address"))
-    if faults:
-        raise BadInput(faults)
-    single = {"to": to.reveal(), "subject": subject, "text": text, "html": html, "reply_to": reply_to, "in_reply_to": in_reply_to,
-              "references": list(references)[-policy.REFERENCES_MAX:]}
-    _single_template(single)  # raises BadInput here, not in the worker
+    single = Single(purpose=purpose, to=to, subject=subject, text=text, html=html, reply_to=reply_to, in_reply_to=in_reply_to,
+                    references=tuple(references), at=at, dedupe_key=dedupe_key)
+    fields = _checked(single)
     digest = lookup_digest(dedupe_key, purpose="mail-outbound")
     with transaction.atomic():
         row, new = Outbound.objects.get_or_create(dedupe=digest, defaults={
-            "purpose": purpose, "sealed": seal(json.dumps(single), context="mail-outbound"), "queued_at": at})
+            "purpose": purpose, "sealed": seal(json.dumps(fields), context="mail-outbound"), "queued_at": at})
         if new:
             jobs.enqueue("mail.tasks.send_single", priority=SINGLE_PRIORITY, outbound=row.pk)
     return int(row.pk)
+
+
+def queue_many(singles: Sequence[Single]) -> list[int | None]:
+    """Queue mails to many, with their jobs, in the caller's transaction and in few statements; return the Outbounds' ids, in order.
+
+    As `queue_single`, but a mail that is itself at fault (an address no server takes) is not queued and gets None: one person's address
+    must not stop the others'. Jobs go behind those of `queue_single`: for such mail somebody waits at a screen. Raises BadInput for more
+    than QUEUE_MANY_MAX at once.
+    """
+    if len(singles) > QUEUE_MANY_MAX:
+        raise BadInput.of("singles", len(singles), f"at most {QUEUE_MANY_MAX}")
+    digests: list[bytes | None] = []
+    rows: dict[bytes, tuple[str, bytes, datetime]] = {}
+    bodies: set[tuple[str, str | None]] = set()
+    for single in singles:
+        try:
+            fields = _checked(single, bodies)
+        except BadInput:
+            digests.append(None)
+            continue
+        digest = lookup_digest(single.dedupe_key, purpose="mail-outbound")
+        digests.append(digest)
+        rows.setdefault(digest, (single.purpose, seal(json.dumps(fields), context="mail-outbound"), single.at))
+    if not rows:
+        return [None] * len(singles)
+    order = sorted(rows)  # two callers with the same mails wait for each other instead of locking each other out
+    with transaction.atomic():
+        new = sql.rows("mail", "queue_many", dedupe=order, purpose=[rows[d][0] for d in order], sealed=[rows[d][1] for d in order],
+                       queued_at=[rows[d][2] for d in order])
+        ids = {bytes(digest): int(i) for i, digest in new}
+        jobs.enqueue_many("mail.tasks.send_single", [{"outbound": i} for i in sorted(ids.values())], priority=MANY_PRIORITY)
+        known = [d for d in order if d not in ids]
+        if known:
+            ids |= {bytes(d): i for i, d in Outbound.objects.filter(dedupe__in=known).values_list("pk", "dedupe")}
+    return [ids[d] if d is not None else None for d in digests]
+
+
+def _checked(single: Single, bodies: set[tuple[str, str | None]] | None = None) -> dict[str, str | list[str] | None]:
+    """Return what is sealed of a single mail. Raises BadInput here, not in the worker.
+
+    `bodies`: texts that were found sound before. Encoding a body is most of the work, and thousands may get the same one.
+    """
+    faults = []
+    if not re.fullmatch(r"[a-z][a-z_]{0,30}", single.purpose):
+        faults.append(Fault("purpose", repr(single.purpose), "a lower-case word"))
+    if policy.wire_address(single.to.reveal()) is None:
+        faults.append(Fault("to", "***", "an e-mail address that a mail server can take"))
+    threading = [*([single.in_reply_to] if single.in_reply_to else []), *single.references]
+    if any(not policy.MESSAGE_ID.fullmatch(m) for m in threading):
+        faults.append(Fault("in_reply_to, references", "***", "Message-IDs with their angle brackets"))
+    if single.reply_to is not None and policy.wire_address(single.reply_to) is None:
+        faults.append(Fault("reply_to", "***", "an e-mail address"))
+    if faults:
+        raise BadInput(faults)
+    fields: dict[str, str | list[str] | None] = {
+        "to": single.to.reveal(), "subject": single.subject, "text": single.text, "html": single.html, "reply_to": single.reply_to,
+        "in_reply_to": single.in_reply_to, "references": list(single.references)[-policy.REFERENCES_MAX:]}
+    body = (single.text, single.html)
+    if bodies is None or body not in bodies:
+        _single_template(fields)
+    else:
+        _single_template(fields | {"text": "-", "html": None})
+    if bodies is not None:
+        bodies.add(body)
+    return fields
 
 
 def _single_template(single: dict[str, str | list[str] | None]) -> Template:

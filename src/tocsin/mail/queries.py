@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tocsin.kernel import config
-from tocsin.kernel.errors import NotFound, ensure
+from tocsin.kernel.errors import BadInput, NotFound, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import key, lookup_digest, open_deposit
 
@@ -76,7 +76,10 @@ def classify(raw: bytes) -> Classified:
 
 def classify_file(path: Path) -> dict[str, Any]:
     """Return `classify` of a file with the keys of the command line."""
-    found = classify(path.read_bytes())
+    try:
+        found = classify(path.read_bytes())
+    except OSError as e:
+        raise BadInput.of("file", str(path), f"a file that can be read ({e.strerror})") from None
     return {"file": str(path), "kind": found.kind.value, "recipients": [
         {"address": r.address, "action": r.action, "status": r.status, "reply_code": r.reply_code, "reason": r.reason, "hard": r.hard}
         for r in found.recipients]}

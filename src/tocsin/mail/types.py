@@ -203,6 +203,22 @@ class OutboundInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Single:
+    """One mail to one person, as `queue_many` takes it; the fields are those of `queue_single`."""
+
+    purpose: str
+    to: Private[str]
+    subject: str
+    text: str
+    at: datetime
+    dedupe_key: str
+    html: str | None = None
+    reply_to: str | None = None
+    in_reply_to: str | None = None
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """A mail handed to us: its envelope, its bytes, when it came."""
 

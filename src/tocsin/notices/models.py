@@ -151,7 +151,7 @@ class Batch(Leased):
 class Merged(models.Model):
     """An account whose mailbox is also that of `told_with`: one notice names both."""
 
-    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT, related_name="+")
     subject = models.BigIntegerField()
     told_with = models.BigIntegerField()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
@@ -16,6 +17,7 @@ from tocsin.evidence.types import EventType
 from tocsin.kernel import config
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.kernel.private import Private
+from tocsin.kernel.sealing import estate_id
 
 from . import keyfiles, policy
 from .models import Approval, Operator, Signature
@@ -36,9 +38,9 @@ def add_operator(
         raise BadInput.of("roles", unknown, f"some of {', '.join(ROLES)}")
     home, private = config.current().home, None
     if public_key is None:
-        public_key, private = keyfiles.create(home, name)
+        public_key, private = keyfiles.create(home, name, roles=roles)
     else:
-        keyfiles.trust(home, name, public_key)
+        keyfiles.trust(home, name, public_key, roles=roles)
     with transaction.atomic():
         values: dict[str, Any] = {"roles": list(roles), "public_key": public_key}
         if password is not None:
@@ -59,12 +61,16 @@ def request(act: str, payload: Mapping[str, Any], *, by: str, at: datetime) -> i
     """Ask for the signatures an act needs; return the approval's id. The same act with the same payload returns the open one."""
     if act not in policy.RULES:
         raise BadInput.of("act", act, f"one of {', '.join(policy.RULES)}")
-    digest = policy.digest(act, payload)
+    same = policy.sameness(act, payload)
     with transaction.atomic():
-        waiting = Approval.objects.filter(digest=digest, closed_at=None).first()
+        waiting = Approval.objects.filter(sameness=same, closed_at=None).first()
         if waiting:
             return waiting.pk
-        made = Approval.objects.create(act=act, digest=digest, payload=dict(payload), requested_by=by, requested_at=at)
+        request = uuid4()
+        digest = policy.digest(act, payload, estate=estate_id(), request=request)
+        made = Approval.objects.create(
+            act=act, sameness=same, request=request, digest=digest, payload=dict(payload), requested_by=by, requested_at=at
+        )
         evidence.record(EventType.APPROVAL_REQUESTED, at=at, actor=by, body={"approval": made.pk, "act": act, "digest": digest.hex()})
         return made.pk
 
@@ -77,8 +83,9 @@ def sign(approval: int, *, operator: str, signature: bytes, at: datetime) -> Non
             signer = Operator.objects.get(name=operator)
         except (Approval.DoesNotExist, Operator.DoesNotExist):
             raise NotFound(f"no approval {approval}, or no operator {operator!r}") from None
-        public = keyfiles.trusted(config.current().home, operator)
-        if not signer.is_active or public is None or not policy.valid(signature, digest=bytes(wanted.digest), public_key=public):
+        known = keyfiles.trusted(config.current().home, operator)
+        digest = policy.digest(wanted.act, wanted.payload, estate=estate_id(), request=wanted.request)
+        if not signer.is_active or known is None or not policy.valid(signature, digest=digest, public_key=known.public_key):
             raise Refused(f"this is not a signature of the active operator {operator} over approval {approval}", approval=approval)
         _, new = Signature.objects.get_or_create(approval=wanted, operator=signer, defaults={"signature": signature, "at": at})
         if new:
@@ -96,7 +103,7 @@ def sign_with_key_file(approval: int, *, operator: str, key_file: Path, at: date
         wanted = Approval.objects.get(pk=approval)
     except Approval.DoesNotExist:
         raise NotFound(f"no approval {approval}") from None
-    digest = policy.digest(wanted.act, wanted.payload)
+    digest = policy.digest(wanted.act, wanted.payload, estate=estate_id(), request=wanted.request)
     signature = keyfiles.load_private(key_file).sign(policy.signed_text(digest))
     sign(approval, operator=operator, signature=signature, at=at)
 

@@ -43,6 +43,8 @@ class Approval(models.Model):
     """An act that needs two people, as a digest over exactly what will be done."""
 
     act = models.TextField()
+    request = models.UUIDField(unique=True)
+    sameness = models.BinaryField()
     digest = models.BinaryField()
     payload = models.JSONField()
     requested_by = models.TextField()
@@ -50,7 +52,7 @@ class Approval(models.Model):
     closed_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["digest"])]
+        indexes = [models.Index(fields=["sameness"])]
 
 
 class Signature(models.Model):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature
@@ -28,10 +29,16 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 
 
-def digest(act: str, payload: Mapping[str, Any]) -> bytes:
-    """Return the 32 bytes that stand for exactly this act. Raises KeyError for an act that has no rule."""
+def digest(act: str, payload: Mapping[str, Any], *, estate: bytes, request: UUID) -> bytes:
+    """Return the 32 bytes that stand for exactly this act, asked for once, in one estate. Raises KeyError for an act that has no rule."""
     RULES[act]
-    return hashlib.sha256(DOMAIN + rfc8785.dumps({"act": act, "payload": dict(payload)})).digest()
+    document: dict[str, Any] = {"act": act, "estate": estate.hex(), "payload": dict(payload), "request": str(request)}
+    return hashlib.sha256(DOMAIN + rfc8785.dumps(document)).digest()
+
+
+def sameness(act: str, payload: Mapping[str, Any]) -> bytes:
+    """Return the 32 bytes by which a second request for the same act is recognised while the first still waits. Nobody signs them."""
+    return hashlib.sha256(rfc8785.dumps({"act": act, "payload": dict(payload)})).digest()
 
 
 def signed_text(digest: bytes) -> bytes:

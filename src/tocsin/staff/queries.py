@@ -7,6 +7,7 @@ from typing import Any
 
 from tocsin.kernel import config
 from tocsin.kernel.errors import NotFound, Refused
+from tocsin.kernel.sealing import estate_id
 
 from . import keyfiles, policy
 from .models import Approval, Operator
@@ -58,11 +59,20 @@ def operators() -> list[OperatorInfo]:
     ]
 
 
+def operator(name: str) -> OperatorInfo:
+    """Return one member of the team. Raises NotFound."""
+    found = Operator.objects.filter(name=name).first()
+    if found is None:
+        raise NotFound(f"no operator {name!r}")
+    trusted = keyfiles.trusted(config.current().home, found.name) is not None
+    return OperatorInfo(name=found.name, roles=tuple(found.roles), active=found.is_active, can_sign=trusted)
+
+
 def _signed(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> Approval:
     wanted = Approval.objects.filter(pk=approval).first() if approval is not None else None
     if wanted is None:
         raise Refused(f"{act} needs the approval of two people", approval=approval)
-    if bytes(wanted.digest) != policy.digest(act, payload) or wanted.act != act:
+    if bytes(wanted.digest) != policy.digest(act, payload, estate=estate_id(), request=wanted.request) or wanted.act != act:
         raise Refused(f"approval {approval} is for something else: what was signed is not what would be done", approval=approval)
     lacks = policy.missing(act, _signers(wanted))
     if lacks:
@@ -71,14 +81,17 @@ def _signed(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> Ap
 
 
 def _signers(wanted: Approval) -> dict[str, tuple[str, ...]]:
-    """Return the operators whose signatures verify now, with their roles. A forged row or key simply does not count."""
-    home, digest = config.current().home, policy.digest(wanted.act, wanted.payload)
-    found = {}
-    for s in wanted.signatures.select_related("operator"):
-        public = keyfiles.trusted(home, s.operator.name)
-        if s.operator.is_active and public is not None and policy.valid(bytes(s.signature), digest=digest, public_key=public):
-            found[s.operator.name] = tuple(s.operator.roles)
-    return found
+    """Return the operators whose signatures verify now, with the roles that the home gives them; one name per key.
+
+    A forged row, key, name or role simply does not count: of the database only the signatures are believed.
+    """
+    home, digest = config.current().home, policy.digest(wanted.act, wanted.payload, estate=estate_id(), request=wanted.request)
+    found: dict[bytes, tuple[str, tuple[str, ...]]] = {}
+    for s in wanted.signatures.select_related("operator").order_by("pk"):
+        known = keyfiles.trusted(home, s.operator.name)
+        if s.operator.is_active and known is not None and policy.valid(bytes(s.signature), digest=digest, public_key=known.public_key):
+            found.setdefault(known.public_key, (s.operator.name, known.roles))
+    return dict(found.values())
 
 
 def _info(a: Approval) -> ApprovalInfo:

@@ -13,5 +13,5 @@ card element of the store named in `[cards]` as soon as a token is attached. Bot
 
 Promises: personal data is sealed before it reaches the database (context `subjects_subject|<id>|name`, `subjects_contact|<id>|<kind>`);
 an e-mail address is found again by keyed digest alone; an import is one transaction, so a killed one leaves nothing; read = accepted +
-rejected; the same file twice changes no count. One file is imported at a time.
+rejected; who is said nothing new about (keyed digest of row and mapping) is left untouched. One file is imported at a time.
 """

@@ -11,6 +11,7 @@ import csv
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,6 +23,7 @@ from tocsin.kernel.errors import BadInput
 LINE_BYTES_MAX = 65_536
 BUFFER_BYTES = 1 << 20
 CONTINUED_LINES_MAX = 20
+_BROKEN = (OSError, EOFError, zlib.error)  # a disk that fails; a gzip file cut off or damaged
 
 
 class Row(NamedTuple):
@@ -44,7 +46,10 @@ class Lines:
         hashed = io.BufferedReader(_Hashed(raw, self._hash), BUFFER_BYTES)
         self._file: io.BufferedIOBase = gzip.GzipFile(fileobj=hashed, mode="rb") if path.suffix == ".gz" else hashed
         self._held: list[bytes] = []
-        first = self._next()
+        try:
+            first = self._next()
+        except _BROKEN as e:
+            raise BadInput.of("file", str(path), f"a whole file ({e})") from None
         self.header = [] if first is None else self._row(first.removeprefix(b"\xef\xbb\xbf")).cells
 
     def rows(self) -> Iterator[Row]:
@@ -53,7 +58,7 @@ class Lines:
             while (line := self._next()) is not None:
                 if line.strip():
                     yield self._row(line)
-        except (OSError, EOFError) as e:
+        except _BROKEN as e:
             raise BadInput.of("file", f"line {self._number}", f"a whole file ({e})") from None
 
     @property
@@ -62,16 +67,21 @@ class Lines:
         return self._hash.digest()
 
     def _next(self) -> bytes | None:
-        line = self._held.pop() if self._held else self._file.readline(LINE_BYTES_MAX + 1)
-        if not line:
-            return None
         self._number += 1
-        if len(line) > LINE_BYTES_MAX:
-            raise BadInput.of("file", f"a line of more than {LINE_BYTES_MAX} bytes", "shorter lines", self._number)
+        if self._held:
+            return self._held.pop()
+        line = rest = self._file.readline(LINE_BYTES_MAX + 1)
+        while len(rest) > LINE_BYTES_MAX and not rest.endswith(b"\n"):  # skipped in pieces: a line without an end must not fill the memory
+            rest = self._file.readline(LINE_BYTES_MAX + 1)
+        if not line:
+            self._number -= 1
+            return None
         return line
 
     def _row(self, line: bytes) -> Row:
         number = self._number
+        if len(line) > LINE_BYTES_MAX:
+            return Row(number, [], f"more than {LINE_BYTES_MAX} bytes")
         try:
             text = line.decode()
         except UnicodeDecodeError:

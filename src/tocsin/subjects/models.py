@@ -25,26 +25,39 @@ class HoldingStore(models.Model):
 
 
 class Subject(models.Model):
-    """One account's person. `salt` opens their leaves in the evidence log; `forget` sets it and `name_sealed` to null."""
+    """One account's person. `salt` opens their leaves in the evidence log; `forget` sets it and `name_sealed` to null.
 
-    external_id = models.TextField(unique=True)
+    `row_digest` is the keyed digest of the row and mapping they came from: a file that says nothing new about them writes nothing.
+    """
+
+    external_id = models.TextField()
     jurisdiction = models.TextField()
     basis = models.TextField()
     locale = models.TextField()
-    holding = models.ForeignKey(Holding, on_delete=models.PROTECT)
+    holding = models.ForeignKey(Holding, on_delete=models.PROTECT, db_index=False)
     salt = models.BinaryField(null=True)
     name_sealed = models.BinaryField(null=True)
+    row_digest = models.BinaryField(null=True)
     created_at = models.DateTimeField()
 
     class Meta:
         indexes = [models.Index(fields=["jurisdiction", "holding"], name="subjects_subject_cube")]
-        constraints = [models.CheckConstraint(name="subjects_subject_basis", condition=models.Q(basis__in=list(BASES)))]
+        constraints = [
+            models.CheckConstraint(name="subjects_subject_basis", condition=models.Q(basis__in=list(BASES))),
+            # Not unique=True: that makes a second index for LIKE, which nothing asks for.
+            models.UniqueConstraint(fields=["external_id"], name="subjects_subject_external_id"),
+        ]
 
 
 class Contact(models.Model):
-    """A way to reach somebody, sealed. `lookup` finds an e-mail address again without storing it; `provider` is its lane."""
+    """A way to reach somebody, sealed. `lookup` finds an e-mail address again without storing it; `provider` is its lane.
 
-    subject = models.ForeignKey(Subject, on_delete=models.CASCADE)
+    The database checks no foreign key here: 24 million people have some 100 million contact points, and each check would lock the person's
+    row. An import copies both in one transaction; `forget` deletes contact points and never the person.
+    """
+
+    pk = models.CompositePrimaryKey("subject_id", "kind", "rank")
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, db_constraint=False, db_index=False)
     kind = models.TextField()
     rank = models.SmallIntegerField(default=0)
     sealed = models.BinaryField()
@@ -54,7 +67,6 @@ class Contact(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(name="subjects_contact_kind", condition=models.Q(kind__in=list(CONTACT_KINDS))),
-            models.UniqueConstraint(fields=["subject", "kind", "rank"], name="subjects_contact_once"),
         ]
         indexes = [models.Index(fields=["lookup"], name="subjects_contact_lookup", condition=models.Q(lookup__isnull=False))]
 

@@ -95,6 +95,7 @@ class FileMapping:
     stores: Mapping[str, Mapping[str, tuple[str, ...]]]
     cards_store: str | None
     delimiter: str = ","
+    email_required: bool = True
 
     def columns(self) -> dict[str, str]:
         """Return each column the mapping names, with the first place that names it."""

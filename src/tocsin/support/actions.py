@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import Max
 
-from tocsin.evidence import actions as evidence
-from tocsin.evidence.types import EventType
-from tocsin.kernel import sql
+from tocsin.kernel import config, sql
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 
-from . import arrivals, releasing, replies, vetted, views
+from . import approving, arrivals, releasing, replies, team, vetted, views
 from .models import Answer, Case, Question
-from .policy import redact, text, threading
+from .policy import own_words, text, threading, urgency
 from .types import CaseView, ReleaseInfo, TakenIn
-
-REPLY_CHARS_MAX = 20_000
 
 
 def load_answers(path: Path, *, at: datetime, by: str) -> int:
     """Load questions and vetted answers from a TOML file; return how many answers are new. An unchanged answer makes no new version.
 
-    Safe to repeat. Raises BadInput with every fault in the file, and then changes nothing.
+    `by` is the first who stands for each new one; nobody can use it before another person approved it. Safe to repeat.
+    Raises BadInput with every fault in the file, and then changes nothing.
     """
     found, new = vetted.read(path), 0
     with transaction.atomic():
@@ -38,15 +35,22 @@ def load_answers(path: Path, *, at: datetime, by: str) -> int:
                 continue
             last = Answer.objects.filter(question=question, lang="en").aggregate(Max("version"))["version__max"] or 0
             made = Answer.objects.create(question=question, version=last + 1, body=one.answer, approved_by=[by], created_at=at)
-            digest = hashlib.sha256(one.answer.encode()).hexdigest()
-            evidence.record(
-                EventType.ANSWER_APPROVED,
-                at=at,
-                actor=by,
-                body={"question": one.name, "answer": made.pk, "version": made.version, "sha256": digest},
-            )
+            approving.record(made, by=by, at=at)
             new += 1
     return new
+
+
+def approve_answer(version: int, *, by: str, at: datetime) -> None:
+    """Stand for a vetted answer (its id) as the second person; from then on it may be used. Safe to repeat.
+
+    Raises NotFound; Refused for who loaded it, and for who is no active commander, legal, communications or support_lead.
+    """
+    approving.approve(version, by=by, at=at)
+
+
+def approve_answers(*, by: str, at: datetime) -> int:
+    """Stand for every question's newest answer that waits and that another person loaded; return how many. Raises Refused as above."""
+    return approving.approve_waiting(by=by, at=at)
 
 
 def take_in(*, at: datetime) -> TakenIn:
@@ -61,23 +65,38 @@ def take_in(*, at: datetime) -> TakenIn:
 def next_case(*, by: str, at: datetime) -> CaseView | None:
     """Lease the most pressing case that nobody holds, for six minutes; None when nothing waits. Who holds one gets that one again.
 
-    No two people get the same case. The reading is recorded.
+    No two people get the same case, and nobody two: calls of one person wait for each other. Whose roles are only `drafted` (or who is not
+    on the team) gets no urgent case; one that became urgent in their hands goes back to the queue. The reading is recorded.
     """
     with transaction.atomic():
+        sql.rows("support", "one_at_a_time", by=by)
+        novice = team.novice(by)
         held = Case.objects.select_for_update().filter(state="open", lease_by=by, lease_until__gt=at).order_by("pk").first()
+        if held is not None and held.urgency and novice:
+            held.lease_by, held.lease_until, held.seen = "", None, None
+            held.save(update_fields=["lease_by", "lease_until", "seen"])
+            held = None
         if held is not None:
             held.lease_until = at + threading.LEASE
             held.save(update_fields=["lease_until"])
             return views.view(held, by=by, at=at)
-        taken = sql.rows("support", "next", by=by, at=at, until=at + threading.LEASE)
+        taken = sql.rows(
+            "support",
+            "next",
+            by=by,
+            at=at,
+            until=at + threading.LEASE,
+            rank_from=urgency.RANK[""] if novice else min(urgency.RANK.values()),
+        )
         return views.view(Case.objects.get(pk=taken[0][0]), by=by, at=at) if taken else None
 
 
 def answer(case: int, *, answer_version: int | None = None, text: str | None = None, by: str, at: datetime) -> None:
     """Answer a case with a vetted answer (its id) or in own words; the mail is queued in the same transaction.
 
-    Raises NotFound; BadInput without exactly one of the two; Refused if another person holds the case, if nothing in it waits, if it had
-    five answers within a day, or if the words hold a card number or another secret.
+    Raises NotFound; BadInput without exactly one of the two, and with every fault of own words (empty, too long, a secret, a link to a host
+    that is not the company's); Refused if another person holds the case, if it is urgent and `by` a novice, if nothing in it waits, if the
+    vetted answer lacks a second approval, or if it had five answers within a day.
     """
     if (answer_version is None) == (text is None):
         raise BadInput.of("answer_version, text", (answer_version, text is not None), "exactly one of the two")
@@ -89,20 +108,23 @@ def answer(case: int, *, answer_version: int | None = None, text: str | None = N
             raise Refused(f"case {case} was answered already")
         if row.lease_by != by and row.lease_until is not None and row.lease_until > at:
             raise Refused(f"case {case} is with {row.lease_by} until {row.lease_until:%H:%M:%S} UTC")
+        team.check_urgent(row, by=by)
         chosen = Answer.objects.filter(pk=answer_version).first() if answer_version is not None else None
         if answer_version is not None and chosen is None:
             raise NotFound(f"no vetted answer {answer_version}")
+        if chosen is not None:
+            approving.check_usable(chosen)
         words = chosen.body if chosen is not None else _own_words(text or "")
-        replies.send(row, text=words, answer=chosen, release=None, by=by, at=at, salts=replies.salts_of([row]))
+        replies.send(row, text=words, answer=chosen, by=by, at=at)
 
 
 def _own_words(words: str) -> str:
     words = text.clean(words).strip()
-    if not 0 < len(words) <= REPLY_CHARS_MAX:
-        raise BadInput.of("text", f"{len(words)} characters", f"1 to {REPLY_CHARS_MAX}")
-    found = redact.redact(words)
-    if found.cards or found.others:
-        raise Refused("an answer must hold no card number, social security number or password: take it out and send again")
+    current = config.current()
+    pages = urlsplit(current.web.public_url).hostname or ""
+    faults = own_words.faults(words, domains=(current.company.domain, current.mail.help_address.rpartition("@")[2]), hosts=(pages,))
+    if faults:
+        raise BadInput(faults)
     return words
 
 
@@ -121,7 +143,8 @@ def release_lease(case: int, *, by: str, at: datetime) -> None:
 def prepare_release(question: str, *, at: datetime, by: str) -> ReleaseInfo:
     """Freeze which cases the newest vetted answer of a question would go to: open, nobody's, not urgent, clearly this question.
 
-    Raises NotFound, and Refused for a question that is never answered in bulk, has no answer, or is asked in no such case.
+    Raises NotFound, and Refused for a question that is never answered in bulk, whose newest answer lacks approval, or that no such case
+    asks.
     """
     return releasing.prepare(question, at=at, by=by)
 
@@ -129,7 +152,7 @@ def prepare_release(question: str, *, at: datetime, by: str) -> ReleaseInfo:
 def release(release: int, *, approval: int | None, at: datetime, by: str) -> int:
     """Send a prepared release; return how many cases it answered. Without `approval` it asks for one and raises Refused(approval=id).
 
-    Two people must have signed exactly this answer for exactly these cases. Batches of 500, each in one transaction: after a crash the same
+    Two people must have signed exactly this answer for exactly these cases. Batches of 1000, each in one transaction: after a crash the same
     call goes on. A case that was answered, taken, or became urgent or something else meanwhile is passed over. Raises NotFound.
     """
     return releasing.release(release, approval=approval, at=at, by=by)

@@ -8,20 +8,20 @@ from datetime import datetime
 
 from django.db import transaction
 
-from tocsin.evidence import actions as evidence
-from tocsin.evidence.types import EventType, SubjectEvent
-from tocsin.kernel import config
+from tocsin.evidence.types import EventType
+from tocsin.kernel import config, sql
 from tocsin.mail import queries as mail
 from tocsin.mail.types import InboundInfo, InboundKind, ParsedMessage
 from tocsin.subjects import queries as subjects
 
-from . import learned, sealed, standing
+from . import books, learned, sealed, standing, team
 from .models import Case, Cursor, Message, Reply
 from .policy import classify, redact, text, threading, urgency
 from .types import TakenIn
 
 BATCH = 200
 BATCHES_MAX = 50  # in one call: ten thousand mails, then the next call goes on
+FOLD_ABOVE = 100  # rows of the tally; below, summing them costs nothing
 ACTOR = "desk"
 REFERENCES_MAX = 20
 RANKED = 3  # suggestions kept with a message
@@ -50,6 +50,7 @@ def take_in(*, at: datetime) -> TakenIn:
         total.update(taken)
         if taken["read"] < BATCH:
             break
+    sql.execute("support", "fold", rows=FOLD_ABOVE)
     return TakenIn(**{name: total[name] for name in ("messages", "opened", "joined", "urgent", "set_aside")})
 
 
@@ -62,22 +63,27 @@ def _batch(at: datetime) -> Counter[str]:
         if not waiting:
             return Counter()
         classifier, question_ids = learned.current()
-        taken, events = Counter({"read": len(waiting)}), []
+        taken: Counter[str] = Counter({"read": len(waiting)})
+        events: list[books.Told] = []
         for info in waiting:
             found = _read(info, classifier)
             if found.set_aside:
                 _message(found, None, None)
                 taken["set_aside"] += 1
-                evidence.record(EventType.MESSAGE_RECEIVED, at=at, actor=ACTOR, body={"inbound": info.id, "set_aside": found.set_aside})
+                books.act(EventType.MESSAGE_RECEIVED, at=at, by=ACTOR, body={"inbound": info.id, "set_aside": found.set_aside})
                 continue
             question = None if found.urgent else question_ids.get(found.verdict.question or "")
             case, new = _case(found, info, question, at)
             _message(found, case, question)
             if not new:
                 standing.refresh(case)
+                if case.urgency and case.lease_by and team.novice(case.lease_by):
+                    case.lease_by, case.lease_until, case.seen = "", None, None
+                    case.save(update_fields=["lease_by", "lease_until", "seen"])
             taken.update(["messages", "opened" if new else "joined", *(["urgent"] if found.urgent else [])])
             events.append((case.subject, {"inbound": info.id, "case": case.pk, "opened": new, "urgent": found.urgent}))
-        _record(events, at)
+        salts = subjects.salts([s for s, _ in events if s is not None])
+        books.of_cases(EventType.MESSAGE_RECEIVED, events, salts=salts, at=at, by=ACTOR)
         cursor.last_inbound = waiting[-1].id
         cursor.save(update_fields=["last_inbound"])
     return taken
@@ -124,8 +130,8 @@ def _case(found: _Read, info: InboundInfo, question: int | None, at: datetime) -
     if case is not None:
         if case.state != "open":
             case.lease_by, case.lease_until, case.seen = "", None, None
-        case.state, case.moved_at = "open", max(case.moved_at, info.received_at)
-        case.save(update_fields=["state", "moved_at", "lease_by", "lease_until", "seen"])
+        case.state, case.moved_at, case.waiting = "open", max(case.moved_at, info.received_at), case.waiting + 1
+        case.save(update_fields=["state", "moved_at", "waiting", "lease_by", "lease_until", "seen"])
         return case, False
     if mine is not None:
         mine.state = "closed"
@@ -141,6 +147,7 @@ def _case(found: _Read, info: InboundInfo, question: int | None, at: datetime) -
         opened_at=at,
         moved_at=info.received_at,
         waiting_since=info.received_at,
+        waiting=1,
     ), True
 
 
@@ -159,13 +166,3 @@ def _message(found: _Read, case: Case | None, question: int | None) -> None:
         urgency=found.urgent,
         set_aside=found.set_aside,
     )
-
-
-def _record(events: list[tuple[int | None, dict[str, object]]], at: datetime) -> None:
-    """Record the arrivals: under the customer's salt where the sender is one, so that erasing the customer erases the link."""
-    salts = subjects.salts([s for s, _ in events if s is not None])
-    known = [SubjectEvent(s, salts[s], at, body) for s, body in events if s is not None and s in salts]
-    evidence.record_many(EventType.MESSAGE_RECEIVED, known, actor=ACTOR, incident=None)
-    for s, body in events:
-        if s is None or s not in salts:
-            evidence.record(EventType.MESSAGE_RECEIVED, at=at, actor=ACTOR, body=body)

@@ -18,7 +18,10 @@ class Question(models.Model):
 
 
 class Answer(models.Model):
-    """A version of a vetted answer; never changed. `approved_by`: who loaded it, then those who signed releases of it."""
+    """A version of a vetted answer; its words never change. `approved_by`: who loaded it, who approved it, then those who signed releases.
+
+    Invariant: `approved_by` holds each name once; with fewer than two names the answer is not used.
+    """
 
     question = models.ForeignKey(Question, on_delete=models.PROTECT, related_name="answers")
     version = models.IntegerField()
@@ -36,7 +39,7 @@ class Case(models.Model):
 
     `rank` orders the queue (urgent first), `waiting_since` is the oldest waiting message's arrival. `question` is set only when every
     waiting message clearly asks this one thing, which is what a release may answer.
-    `seen`: the newest message that the person who works on it was shown; what came later is not answered by what they write.
+    `waiting`: how many messages wait. `seen`: the newest message that the person who works on it was shown; what came later is not answered by what they write.
     """
 
     person = models.BinaryField()
@@ -50,6 +53,7 @@ class Case(models.Model):
     opened_at = models.DateTimeField()
     moved_at = models.DateTimeField()
     waiting_since = models.DateTimeField()
+    waiting = models.IntegerField(default=0)
     lease_by = models.TextField(default="")
     lease_until = models.DateTimeField(null=True)
     seen = models.BigIntegerField(null=True)
@@ -57,11 +61,16 @@ class Case(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(name="support_case_state_known", condition=models.Q(state__in=["open", "answered", "closed"])),
+            models.CheckConstraint(
+                name="support_case_open_waits",
+                condition=models.Q(state="open", waiting__gt=0) | (~models.Q(state="open") & models.Q(waiting=0)),
+            ),
             models.CheckConstraint(name="support_case_urgency_known", condition=models.Q(urgency__in=["", *KINDS])),
             models.UniqueConstraint(fields=["person"], condition=~models.Q(state="closed"), name="support_case_one_per_person"),
         ]
         indexes = [
             models.Index(fields=["rank", "waiting_since", "id"], condition=models.Q(state="open"), name="support_case_next"),
+            models.Index(fields=["waiting"], condition=models.Q(state="open") & ~models.Q(urgency=""), name="support_case_urgent"),
             models.Index(fields=["lease_by"], condition=models.Q(state="open") & ~models.Q(lease_by=""), name="support_case_held"),
             models.Index(fields=["question", "id"], condition=models.Q(state="open"), name="support_case_alike"),
         ]
@@ -128,7 +137,22 @@ class Message(models.Model):
                 condition=models.Q(reply=None, answered_at=None) | models.Q(reply__isnull=False, answered_at__isnull=False),
             ),
         ]
-        indexes = [models.Index(fields=["received_at"], condition=models.Q(answered_at=None), name="support_message_waiting")]
+        indexes = [
+            models.Index(fields=["received_at"], condition=models.Q(answered_at=None, case__isnull=False), name="support_message_waiting")
+        ]
+
+
+class Tally(models.Model):
+    """Counts of messages as differences: their sum is how the desk stands. Written by triggers on support_message, never by our code.
+
+    Rows are added, never changed, so that nobody waits for anybody; `fold` of arrivals sums them up now and then.
+    """
+
+    received = models.BigIntegerField()
+    urgent_received = models.BigIntegerField()
+    answered = models.BigIntegerField()
+    bulk_answered = models.BigIntegerField()
+    set_aside = models.BigIntegerField()
 
 
 class Cursor(models.Model):

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F, Max
 
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound
 
-from . import measuring, views
-from .models import Case, Release
-from .types import CaseView, DeskStatus, QuestionInfo, ReleaseInfo
+from . import approving, measuring, team, views
+from .models import Case, Message, Release
+from .policy.roles import APPROVALS_MIN
+from .types import AnswerInfo, CaseView, DeskStatus, QuestionInfo, ReleaseInfo
 
 
 def status() -> DeskStatus:
@@ -24,16 +26,23 @@ def status() -> DeskStatus:
 
 
 def questions() -> list[QuestionInfo]:
-    """Return every question, the most asked first, with its cases and its newest vetted answer."""
-    return [QuestionInfo(*row) for row in sql.rows("support", "questions")]
+    """Return every question, the most asked first, with its cases and its newest approved answer."""
+    return [QuestionInfo(*row) for row in sql.rows("support", "questions", approvals=APPROVALS_MIN)]
+
+
+def answers_waiting() -> list[AnswerInfo]:
+    """Return the answers that wait for a second person's approval, oldest first; at most 500."""
+    rows = approving.waiting().select_related("question").order_by("pk")[: approving.WAITING_MAX]
+    return [views.answer_info(row) for row in rows]
 
 
 def case(id: int, *, by: str, at: datetime) -> CaseView:
-    """Return one case opened, and record that `by` read it. Raises NotFound."""
+    """Return one case opened, and record that `by` read it. Raises NotFound, and Refused if it is urgent and `by` a novice."""
     with transaction.atomic():
         row = Case.objects.select_for_update().filter(pk=id).first()
         if row is None:
             raise NotFound(f"no case {id}")
+        team.check_urgent(row, by=by)
         return views.view(row, by=by, at=at)
 
 
@@ -51,3 +60,9 @@ def evaluate(train_csv: Path, test_csv: Path, *, shots: int | None = None, seed:
     `shots`: so many examples of each label, chosen by `seed`; None for all of them. Raises BadInput.
     """
     return measuring.evaluate(train_csv, test_csv, shots=shots, seed=seed)
+
+
+def longest_wait_s() -> float:
+    """Return how long the message that waited longest for its answer has waited, in seconds; 0 before the first answer."""
+    waited = Message.objects.filter(answered_at__isnull=False).aggregate(longest=Max(F("answered_at") - F("received_at")))["longest"]
+    return waited.total_seconds() if waited is not None else 0.0

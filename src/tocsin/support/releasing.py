@@ -8,20 +8,19 @@ from typing import Any
 
 from django.db import transaction
 
-from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import sql
-from tocsin.kernel.errors import BadInput, NotFound, Refused
+from tocsin.kernel.errors import NotFound, Refused
 from tocsin.staff import actions as staff
 from tocsin.staff import queries as approvals
 
-from . import replies, views
+from . import approving, books, replies, views
 from .models import Answer, Case, Question, Release
 from .policy.classify import BULK_SCORE
 from .types import ReleaseInfo
 
 ACT = "support.release"
-BATCH = 500
+BATCH = 1_000
 CASES_MAX = 200_000
 
 
@@ -35,6 +34,7 @@ def prepare(name: str, *, at: datetime, by: str) -> ReleaseInfo:
     newest = Answer.objects.filter(question=question).order_by("-version").first()
     if newest is None:
         raise Refused(f"{name} has no vetted answer: load one first")
+    approving.check_usable(newest)  # not an older one instead: somebody had a reason to replace it
     with transaction.atomic():
         members = [row[0] for row in sql.rows("support", "members", question=question.pk, score=BULK_SCORE, at=at, most=CASES_MAX)]
         if not members:
@@ -87,13 +87,13 @@ def _batch(id: int, *, approval: int | None, at: datetime, by: str) -> Release:
             staff.close(granted.id, at=at)
             row.state, row.approval = "running", granted.id
             Answer.objects.filter(pk=row.answer_id).update(approved_by=sorted({*row.answer.approved_by, *granted.signed_by}))
-            evidence.record(EventType.RELEASE_STARTED, at=at, actor=by, body=_payload(row) | {"approval": granted.id})
+            books.act(EventType.RELEASE_STARTED, at=at, by=by, body=_payload(row) | {"approval": granted.id})
         else:
             approvals.signed(row.approval, act=ACT, payload=_payload(row))
         ids = row.case_ids[row.position : row.position + BATCH]
         cases = list(Case.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
-        salts = replies.salts_of(cases)
-        answered = sum(_send(case, row, at=at, by=by, salts=salts) for case in cases)
+        fitting = [case for case in cases if _fits(case, row, at)]
+        answered = replies.send_many(fitting, answer=row.answer, release=row.pk, by=by, at=at)
         row.position += len(ids)
         row.answered += answered
         row.skipped += len(ids) - answered
@@ -102,14 +102,7 @@ def _batch(id: int, *, approval: int | None, at: datetime, by: str) -> Release:
         return row
 
 
-def _send(case: Case, row: Release, *, at: datetime, by: str, salts: dict[int, bytes]) -> bool:
-    """Answer one case if it is still what was signed for; tell whether it was."""
+def _fits(case: Case, row: Release, at: datetime) -> bool:
+    """Tell whether a locked case is still what was signed for."""
     leased = case.lease_until is not None and case.lease_until > at
-    if case.state != "open" or leased or case.urgency or case.question_id != row.question_id or case.score < BULK_SCORE:
-        return False
-    try:
-        with transaction.atomic():
-            replies.send(case, text=row.answer.body, answer=row.answer, release=row.pk, by=by, at=at, salts=salts)
-    except (Refused, BadInput):  # over the cap, or an address no server takes: one person's case must not stop the others
-        return False
-    return True
+    return case.state == "open" and not leased and not case.urgency and case.question_id == row.question_id and case.score >= BULK_SCORE

@@ -14,5 +14,6 @@ def refresh(case: Case) -> None:
     case.rank = urgency.RANK[case.urgency]
     case.question_id = asked.pop() if len(asked) == 1 else None
     case.score = min(score for _, _, score, _ in waiting)
+    case.waiting = len(waiting)
     case.waiting_since = min(received for _, _, _, received in waiting)
-    case.save(update_fields=["urgency", "rank", "question", "score", "waiting_since"])
+    case.save(update_fields=["urgency", "rank", "question", "score", "waiting", "waiting_since"])

@@ -47,8 +47,20 @@ class CaseView:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerInfo:
+    """A vetted answer. `id` is what `approve_answer` and `answer` take, `version` its number among the answers of its question."""
+
+    id: int
+    question: str
+    version: int
+    text: str
+    approved_by: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class QuestionInfo:
-    """A kind of question. `open` and `size` count cases (open, all); `answer_version` is the newest vetted answer."""
+    """A kind of question. `open` and `size` count cases (open, all); `answer_version` is the newest answer that two people approved."""
 
     name: str
     title: str

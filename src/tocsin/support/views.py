@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 
-from . import sealed
+from . import approving, books, sealed
 from .models import Answer, Case, Release
-from .types import CaseView, MessageView, ReleaseInfo, Suggestion
+from .types import AnswerInfo, CaseView, MessageView, ReleaseInfo, Suggestion
 
 MESSAGES_MAX = 50
 SUGGESTIONS = 3
@@ -21,13 +20,15 @@ def view(case: Case, *, by: str, at: datetime) -> CaseView:
     if case.lease_by == by and case.state == "open":
         case.seen = max(m.pk for m in messages)
         case.save(update_fields=["seen"])
-    evidence.record(EventType.PERSONAL_DATA_READ, at=at, actor=by, body={"case": case.pk, "messages": len(messages)})
+    books.of_case(EventType.PERSONAL_DATA_READ, case, at=at, by=by, body={"case": case.pk, "messages": len(messages)})
     best: dict[str, float] = {}
     for message in [m for m in messages if m.answered_at is None] or messages[-1:]:
         for name, score in message.ranking:
             best[name] = max(best.get(name, 0.0), score)
     names = sorted(best, key=lambda n: -best[n])[:SUGGESTIONS]
-    newest = {a.question.name: a for a in Answer.objects.filter(question__name__in=names).select_related("question").order_by("version")}
+    newest = {
+        a.question.name: a for a in approving.usable().filter(question__name__in=names).select_related("question").order_by("version")
+    }
     return CaseView(
         id=case.pk,
         state=case.state,
@@ -52,3 +53,8 @@ def release_info(row: Release) -> ReleaseInfo:
         skipped=row.skipped,
         approval=row.approval,
     )
+
+
+def answer_info(row: Answer) -> AnswerInfo:
+    """Return a vetted answer as others see it."""
+    return AnswerInfo(row.pk, row.question.name, row.version, row.body, tuple(row.approved_by), row.created_at)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import actor, estate
+from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock
 from tocsin.kernel.private import Private
 
@@ -18,8 +18,8 @@ approval = typer.Typer(no_args_is_help=True, help="Acts that need two people.")
 
 def register(app: typer.Typer) -> None:
     """Add both groups."""
-    app.add_typer(operator, name="operator")
-    app.add_typer(approval, name="approval")
+    app.add_typer(operator, name="operator", callback=load)
+    app.add_typer(approval, name="approval", callback=load)
 
 
 @operator.command("add")

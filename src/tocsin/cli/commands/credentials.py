@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import actor, estate
+from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock
 
 app_ = typer.Typer(no_args_is_help=True, help="Passwords, sessions, reset links: end every older one.")
@@ -16,7 +16,7 @@ app_ = typer.Typer(no_args_is_help=True, help="Passwords, sessions, reset links:
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(app_, name="credentials")
+    app.add_typer(app_, name="credentials", callback=load)
 
 
 @app_.command("import")

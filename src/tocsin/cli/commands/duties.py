@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import actor, estate
+from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput
 
@@ -19,7 +19,7 @@ app_ = typer.Typer(no_args_is_help=True, help="Whom to tell by when, under which
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(app_, name="duties")
+    app.add_typer(app_, name="duties", callback=load)
 
 
 @app_.command()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import actor, estate
+from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput, NotFound
 
@@ -17,7 +17,7 @@ app_ = typer.Typer(no_args_is_help=True, help="The log: verify it, prove what st
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(app_, name="evidence")
+    app.add_typer(app_, name="evidence", callback=load)
 
 
 @app_.command()

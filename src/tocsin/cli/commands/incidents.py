@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import actor, estate
+from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock
 
 app_ = typer.Typer(no_args_is_help=True, help="The incident: declare it, scope it, follow it.")
@@ -16,7 +16,7 @@ app_ = typer.Typer(no_args_is_help=True, help="The incident: declare it, scope i
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(app_, name="incident")
+    app.add_typer(app_, name="incident", callback=load)
 
 
 @app_.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tocsin.cli import output
+from tocsin.cli import output, session
 from tocsin.cli.session import actor, estate
 from tocsin.kernel import clock
 
@@ -16,7 +16,7 @@ app_ = typer.Typer(no_args_is_help=True, help="The map of systems, stores and wh
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(app_, name="inventory")
+    app.add_typer(app_, name="inventory", callback=session.load)
 
 
 @app_.command()

@@ -7,14 +7,14 @@ from pathlib import Path
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import estate
+from tocsin.cli.session import estate, load
 
 app_ = typer.Typer(no_args_is_help=True, help="Mail in and out.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(app_, name="mail")
+    app.add_typer(app_, name="mail", callback=load)
 
 
 @app_.command()

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import estate
+from tocsin.cli.session import estate, load
 
 app_ = typer.Typer(no_args_is_help=True, help="The desk.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(app_, name="support")
+    app.add_typer(app_, name="support", callback=load)
 
 
 @app_.command()

@@ -7,14 +7,14 @@ from pathlib import Path
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import estate
+from tocsin.cli.session import estate, load
 
 app_ = typer.Typer(no_args_is_help=True, help="Forecast and steering of the surge.")
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(app_, name="surge")
+    app.add_typer(app_, name="surge", callback=load)
 
 
 @app_.command()

@@ -4,6 +4,7 @@
     external_id = "customer_id"             # column; the company's own number of the account
     name = ["first_name", "last_name"]      # columns, joined by a space
     email = "email"                         # optional, as all below
+    email_required = true                   # false: people without an address are taken in too, and get letters
     phone = "phone"
     locale = "locale"
     ip_country = "last_login_country"       # ISO 3166-1 code of the country the last IP address lay in
@@ -38,7 +39,7 @@ FORMAT = "tocsin-mapping/1"
 STORES_MAX = 1_000
 CARD_ELEMENT = "payment_card_last4"
 _SINGLE = ("external_id", "email", "phone", "locale", "ip_country")
-_TOP = ("format", "name", "delimiter", "defaults", "address", "stores", "cards", *_SINGLE)
+_TOP = ("format", "name", "delimiter", "email_required", "defaults", "address", "stores", "cards", *_SINGLE)
 _ADDRESS = ("street", "city", "region", "postcode", "country")
 
 
@@ -54,6 +55,9 @@ def parse_mapping(raw: Mapping[str, Any]) -> FileMapping:
     delimiter = raw.get("delimiter", ",")
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         read.fault("delimiter", delimiter, "one character, neither a quote nor a line break")
+    email_required = raw.get("email_required", True)
+    if not isinstance(email_required, bool):
+        read.fault("email_required", email_required, "true or false")
     defaults = read.table(raw, "defaults")
     read.known("defaults", defaults, ("country", "locale"))
     country = read.text(defaults, "country", "defaults.") or ""
@@ -77,6 +81,7 @@ def parse_mapping(raw: Mapping[str, Any]) -> FileMapping:
         stores=_stores(read, raw),
         cards_store=cards_store,
         delimiter=delimiter if isinstance(delimiter, str) else ",",
+        email_required=email_required is True,
     )
     if read.faults:
         raise BadInput(read.faults)

@@ -1,9 +1,9 @@
--- Staging tables of one import, gone with its transaction. `seen` finds an external id that a file names twice.
-DROP TABLE IF EXISTS pg_temp.subjects_seen, pg_temp.subjects_incoming, pg_temp.subjects_incoming_contact;
+-- Staging tables of one import, gone with its transaction. `seen` finds an external id that a file names twice; `incoming` holds a batch of
+-- people who are known already and say something new. Foreign keys are checked with each statement: kept for the end, their queue alone
+-- would take gigabytes of the server's memory for 24 million people.
+DROP TABLE IF EXISTS pg_temp.subjects_seen, pg_temp.subjects_incoming;
 CREATE TEMP TABLE subjects_seen (external_id text PRIMARY KEY) ON COMMIT DROP;
 CREATE TEMP TABLE subjects_incoming (
-  id bigint, external_id text, jurisdiction text, basis text, locale text, holding bigint, salt bytea, name_sealed bytea, known boolean
+  id bigint, jurisdiction text, basis text, locale text, holding_id bigint, salt bytea, name_sealed bytea, row_digest bytea
 ) ON COMMIT DROP;
-CREATE TEMP TABLE subjects_incoming_contact (
-  subject bigint, kind text, rank smallint, sealed bytea, lookup bytea, provider text
-) ON COMMIT DROP
+SET CONSTRAINTS ALL IMMEDIATE

@@ -18,8 +18,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
+
+# scipy is imported where it is used: it takes over a second, and every process of an estate loads this module.
 
 BULK_SCORE = 0.30  # at and above it a case may be answered in bulk; measured in tests/support/test_policy.py
 SECOND_SCORE = 0.30  # a second question above it makes the mail one for a person
@@ -139,6 +139,8 @@ def _matrix(counted: Sequence[Counter[str]], columns: dict[str, int], idf: Any) 
         length = math.sqrt(float(np.dot(data[a:b], data[a:b])))
         if length:
             data[a:b] /= length
+    from scipy.sparse import csr_matrix
+
     return csr_matrix((data, np.array(indices, dtype=np.int32), np.array(starts, dtype=np.int32)), shape=(len(counted), len(columns)))
 
 
@@ -155,6 +157,8 @@ def _regress(rows: Any, owners: Any, k: int) -> tuple[Any, Any]:
         error = (chance - wanted) / n
         value = -float(np.log(np.maximum(chance[np.arange(n), owners], 1e-12)).mean()) + ridge / 2 * float((w * w).sum())
         return value, np.concatenate([(turned @ error + ridge * w).ravel(), error.sum(axis=0)])
+
+    from scipy.optimize import minimize
 
     found = minimize(loss, np.zeros(d * k + k), jac=True, method="L-BFGS-B", options={"maxiter": STEPS_MAX, "maxcor": 6})
     return found.x[: d * k].reshape(d, k), found.x[d * k :]

@@ -1,0 +1,68 @@
+"""Make docs/reference/performance.md from bench/results/*.json: `python -m tools.performance`. A test compares the page with the results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "bench" / "results", ROOT / "docs" / "reference" / "performance.md"
+HEAD = """# Performance
+
+Generated from `bench/results/` by `python -m tools.performance`; do not edit. Each bench alternates ours with a peer or a physical limit in
+one run, because machines differ and are noisy: **read the ratios**, and see the load beside each. Run one with `./run bench NAME`.
+"""
+ABOUT = ("bench", "at", "machine", "load", "python")
+READ = {
+    "cutover": "Ending every credential by raising an epoch, against one UPDATE of every password on the same table. `ratio`: UPDATE / commit.",
+    "sender": "CPU (user + system) of the sending process for one personal, signed message, against OpenSSL's raw RSA-2048 signature and smtplib.",
+    "intake": "Mail committed to PostgreSQL before the 250, client and server on the same two cores.",
+    "exposure": "Reach in a large data map with every cut, and the duty engine, beside networkx and bare mask tests.",
+}
+
+
+def page() -> str:
+    """Return the page that the present results give."""
+    return "\n".join([HEAD, *(section(json.loads(file.read_text())) for file in sorted(RESULTS.glob("*.json")))])
+
+
+def section(result: dict[str, Any]) -> str:
+    """Return one bench: what it measures, where and when, its single figures and its table."""
+    name = str(result["bench"])
+    load = ", ".join(f"{x:.1f}" for x in result.get("load", []))
+    lines = [f"## {name}", "", READ.get(name, ""), "", f"{result['machine']}; {result['at'][:10]}; load {load}; `./run bench {name}`", ""]
+    figures = {k: v for k, v in result.items() if (k not in ABOUT and k != "rows") or (not isinstance(v, dict) and k == "rows")}
+    flat = [(k, v) for k, v in _flat(figures)]
+    lines += ["| figure | value |", "|---|---|", *(f"| {k} | {_shown(v)} |" for k, v in flat), ""]
+    rows = result.get("rows")
+    if isinstance(rows, dict):
+        columns = list(next(iter(rows.values())))
+        lines += ["| | " + " | ".join(c.replace("_", " ") for c in columns) + " |", "|---|" + "---|" * len(columns)]
+        lines += [f"| {n} | " + " | ".join(_shown(row.get(c, "")) for c in columns) + " |" for n, row in rows.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _flat(figures: dict[str, Any]) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            found += [(f"{key}: {k}".replace("_", " "), v) for k, v in value.items()]
+        else:
+            found.append((key.replace("_", " "), value))
+    return found
+
+
+def _shown(value: Any) -> str:
+    return (
+        f"{value:,.3g}"
+        if isinstance(value, float) and abs(value) < 100
+        else f"{value:,.0f}"
+        if isinstance(value, int | float)
+        else str(value)
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
