@@ -95,9 +95,11 @@ MIDDLEWARE = (
     ]
 )
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_USERNAME_FORM_FIELD = "username"  # what authenticate() is given; the default, the field of our model, would find no failure
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "tocsin.web.console.sign_in.locked_out"
 AXES_VERBOSE = False
 
 TEMPLATES = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from django.db.models import Count
@@ -16,9 +17,11 @@ from tocsin_tlog.verify import Verification, verify_log
 
 from . import policy
 from .models import Checkpoint, Event, Head
-from .types import Entry, EventType, LogStatus, Proof
+from .types import Entry, EventType, LogStatus, Proof, Volumes
 
 LIMIT_MAX = 10_000
+SAMPLE_ROWS = 100_000  # of 1.5 million: 0.6 s on two overloaded cores (load 10), each of 19 hourly columns within 12 %
+BUCKETS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3_600, 10_800, 21_600, 86_400, 604_800, 31_536_000)
 
 
 def activity(
@@ -58,6 +61,24 @@ def log_status() -> LogStatus:
         return LogStatus(entries=entries, pending=entries, size=0, root_hex="", signed_at=None)
     root = bytes(signed.root).hex()
     return LogStatus(entries=entries, pending=entries - signed.size, size=signed.size, root_hex=root, signed_at=signed.signed_at)
+
+
+def volumes(types: Sequence[EventType], *, incident: int, since: datetime, columns_max: int = 48) -> Volumes:
+    """Return how many events of each type there were in each time bucket since an instant: those of the incident, and those of none.
+
+    Costs the same however long the log is: above SAMPLE_ROWS entries it reads a fixed sample of the table's blocks and scales up.
+    """
+    p = min(1.0, SAMPLE_ROWS / max(1, log_status().entries))
+    found = sql.rows(
+        "evidence", "volumes", types=[int(t) for t in types], incident=incident, since=since, columns=columns_max,
+        widths=list(BUCKETS_S), percent=p * 100,
+    )  # fmt: skip
+    return Volumes(
+        bucket_s=int(found[0][1]) if found else BUCKETS_S[0],
+        exact=p == 1.0,
+        counts={t: {at: round(n / p) for type, _, at, n, _ in found if type == t} for t in types},
+        first_at={t: min((first for type, _, _, _, first in found if type == t), default=None) for t in types},
+    )
 
 
 def newest_entry_of_subject(subject: int, type: EventType) -> Entry:

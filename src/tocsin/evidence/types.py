@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -102,3 +103,16 @@ class Proof:
     salt: bytes
     leaf: bytes
     tlog_proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Volumes:
+    """Events of some types over time. `counts`: by type, by the bucket's first instant, empty buckets left out; `bucket_s`: its length.
+
+    `first_at`: the first event of each type, None without one. Not `exact`: estimated from a sample, and the first may have been earlier.
+    """
+
+    bucket_s: int
+    exact: bool
+    counts: Mapping[EventType, Mapping[datetime, int]]
+    first_at: Mapping[EventType, datetime | None]

@@ -1,4 +1,4 @@
-"""Drawings as SVG on the server: bars, a fan, the map of reach. They only draw; numbers come in ready.
+"""Drawings as SVG on the server: bars, columns, a line of time, the map of reach. They only draw; numbers come in ready.
 
 Colours are classes of the page's style sheet, so that one drawing serves light and dark and a strict content security policy. Each has a
 title for those who listen, and the page shows the same numbers as text or table.
@@ -98,29 +98,63 @@ def shortened(text: str, chars: int = 46) -> str:
 
 def columns(values: Sequence[float], labels: Sequence[str], *, title: str, mark: float | None = None, unit: str = "") -> SafeString:
     """Return a column chart; `mark` draws a level across it, such as a promise or a capacity."""
-    width, height, foot = 640, 180, 22
+    width, height, foot, head = 640, 92, 20, 16
     top = max([*values, mark or 0, 1e-9])
     step = width / max(1, len(values))
     bars = [
         (
             f"{i * step + 1:.2f}",
-            f"{height - v / top * height:.2f}",
-            f"{max(1.0, step - 2):.2f}",
-            f"{v / top * height:.2f}",
-            f"{labels[i]}: {v:,.0f} {unit}",
+            f"{head + height - v / top * height:.2f}",
+            f"{max(1.0, min(step - 2, 40)):.2f}",
+            f"{max(1.5, v / top * height):.2f}",
+            f"{labels[i]}: {v:,.0f} {unit}".rstrip(),
         )
         for i, v in enumerate(values)
+        if v
     ]
-    every = max(1, len(labels) // 8)
-    names = [(f"{i * step + step / 2:.1f}", height + 15, labels[i]) for i in range(0, len(labels), every)]
-    line = format_html('<path class="edge-cut" d="M 0 {y} H {w}"/>', y=f"{height - mark / top * height:.2f}", w=width) if mark else ""
+    every = max(1, -(-len(labels) // 8))
+    names = [(f"{i * step:.1f}", head + height + 15, labels[i]) for i in range(0, len(labels), every) if i * step < width - 50]
+    line = (
+        format_html('<path class="edge-cut" d="M 0 {y} H {w}"/>', y=f"{head + height - mark / top * height:.2f}", w=width) if mark else ""
+    )
     return format_html(
-        '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{t}"><path class="grid" d="M 0 {b} H {w}"/>{r}{l}{n}</svg>',
+        '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{t}"><path class="grid" d="M 0 {hd} H {w} M 0 {b} H {w}"/>'
+        '<text x="0" y="11" class="soft">{top}</text>{r}{l}{n}</svg>',
         w=width,
-        h=height + foot,
-        b=height,
+        h=head + height + foot,
+        hd=head,
+        b=head + height,
         t=title,
+        top=f"{top:,.0f}" if values else "",
         r=format_html_join("", '<rect x="{}" y="{}" width="{}" height="{}" class="fill"><title>{}</title></rect>', bars),
         l=line,
-        n=format_html_join("", '<text x="{}" y="{}" text-anchor="middle" class="soft">{}</text>', names),
+        n=format_html_join("", '<text x="{}" y="{}" class="soft">{}</text>', names),
+    )
+
+
+def milestones(stops: Sequence[tuple[str, str, float, str]], *, title: str) -> SafeString:
+    """Return a line of time with what happened on it: stops of (name, clock, seconds from the first, class), in order of time.
+
+    The line is true to time; the names stand evenly below it, each with a thread to its place, so that stops close together stay legible.
+    """
+    width, line_y, text_y, margin = 920, 14, 58, 12
+    span = max([seconds for _, _, seconds, _ in stops] or [0]) or 1
+    step = width / max(1, len(stops))
+    threads, dots, names = [], [], []
+    for i, (name, clock, seconds, css) in enumerate(stops):
+        x, to = margin + seconds / span * (width - 2 * margin), i * step + 6
+        threads.append(f"M {x:.1f} {line_y} L {to:.1f} {text_y - 16}")
+        dots.append((f"{x:.1f}", line_y, css))
+        names.append((f"{to - 4:.1f}", text_y, name, f"{to - 4:.1f}", text_y + 17, clock))
+    return format_html(
+        '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{t}"><path class="edge" d="M {m} {y} H {e}"/>{th}{d}{n}</svg>',
+        w=width,
+        h=text_y + 24,
+        m=margin,
+        y=line_y,
+        e=width - margin,
+        t=title,
+        th=format_html_join("", '<path class="thread" d="{}"/>', [(t,) for t in threads]),
+        d=format_html_join("", '<circle cx="{}" cy="{}" r="6" class="{}"/>', dots),
+        n=format_html_join("", '<text x="{}" y="{}" class="strong">{}</text><text x="{}" y="{}" class="soft">{}</text>', names),
     )

@@ -10,6 +10,8 @@ from tocsin.staff import queries
 
 from .page import page, staff_only
 
+DRAFTED = ("drafted",)
+
 
 @staff_only
 def show(request: HttpRequest) -> HttpResponse:
@@ -28,4 +30,10 @@ def show(request: HttpRequest) -> HttpResponse:
         }
         for a in queries.approvals(open_only=False)
     ]
-    return page("approvals", {"approvals": approvals, "operators": queries.operators()}, request)
+    operators = queries.operators()
+    context = {
+        "approvals": sorted(approvals, key=lambda a: bool(a["granted"])),
+        "team": [o for o in operators if o.roles != DRAFTED],
+        "drafted": [o.name for o in operators if o.roles == DRAFTED],
+    }
+    return page("approvals", context, request)

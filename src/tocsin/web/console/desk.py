@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -11,14 +13,18 @@ from tocsin.kernel import clock
 from tocsin.kernel.errors import Refused
 from tocsin.support import actions, queries
 
-from .page import page, staff_only, who
+from .page import page, span, staff_only, who
 
 
 @staff_only
 @require_GET
 def show(request: HttpRequest) -> HttpResponse:
     """Show how the desk stands and which questions people ask."""
-    return page("desk", {"desk": queries.status(), "questions": queries.questions()}, request)
+    desk = queries.status()
+    questions = sorted(queries.questions(), key=lambda q: (-q.open, -q.size))
+    asked, unasked = [q for q in questions if q.size], [q for q in questions if not q.size]
+    oldest = span(timedelta(seconds=desk.oldest_s)) if desk.open else "–"
+    return page("desk", {"desk": desk, "oldest": oldest, "asked": asked, "unasked": unasked}, request)
 
 
 @staff_only
@@ -36,7 +42,9 @@ def take_next(request: HttpRequest) -> HttpResponse:
 @require_GET
 def case(request: HttpRequest, case: int) -> HttpResponse:
     """Show one case: what the person wrote, redacted, and the answers that may fit."""
-    return page("case", {"case": queries.case(case, by=who(request), at=clock.now())}, request)
+    found = queries.case(case, by=who(request), at=clock.now())
+    suggestions = [(s.version, s.question.replace("_", " "), s.text) for s in found.suggestions]
+    return page("case", {"case": found, "urgency": found.urgency.replace("_", " "), "suggestions": suggestions}, request)
 
 
 @staff_only

@@ -49,10 +49,16 @@ def export(request: HttpRequest) -> HttpResponse:
     writer = csv.writer(out)
     writer.writerow(("entry", "at", "type", "actor", "incident", "body"))
     for e in queries.activity(limit=EXPORT_ROWS, types=_wanted(request)):
-        writer.writerow((e.id, clock.iso(e.at), e.type.name.lower(), e.actor, e.incident, json.dumps(e.body, sort_keys=True)))
+        row = (e.id, clock.iso(e.at), e.type.name.lower(), e.actor, e.incident, json.dumps(e.body, sort_keys=True))
+        writer.writerow([_cell(value) for value in row])
     return HttpResponse(
         out.getvalue(), content_type="text/csv; charset=utf-8", headers={"Content-Disposition": 'attachment; filename="log.csv"'}
     )
+
+
+def _cell(value: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula: names come from people. Source: OWASP, CSV injection."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
 
 
 @staff_only

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlencode, urlsplit
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -30,15 +32,32 @@ def page(template: str, context: dict[str, Any], request: HttpRequest, *, status
 
 
 def staff_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Let only signed-in operators see a view, and let no cache keep it."""
+    """Let only signed-in operators see a view, and let no cache keep it.
+
+    A page whose session ended while it polled is told to go to the sign-in whole: a redirect would put the form into its live part.
+    """
 
     @wraps(view)
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        return view(request, *args, **kwargs)
+        if request.headers.get("HX-Request") and not request.user.is_authenticated:
+            here = urlsplit(request.headers.get("HX-Current-URL", "")).path or "/"
+            return HttpResponse(headers={"HX-Redirect": f"/sign-in?{urlencode({'next': here})}"})
+        return required(request, *args, **kwargs)
 
-    return login_required(never_cache(guarded))
+    required = login_required(view)
+    return never_cache(guarded)
 
 
 def who(request: HttpRequest) -> str:
     """Return the signed-in operator's name."""
     return str(request.user.get_username())
+
+
+def span(length: timedelta) -> str:
+    """Return a span of time in the two largest units that matter."""
+    minutes = int(length.total_seconds() // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} days"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth import authenticate, login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -19,11 +20,19 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("username", "")
     user = authenticate(request, username=name, password=request.POST.get("password", ""))
     if user is None:
-        locked = bool(getattr(request, "axes_locked_out", False))
-        return render(request, "console/sign_in.html", {"username": name, "failed": True, "locked": locked}, status=429 if locked else 403)
+        return render(request, "console/sign_in.html", {"username": name, "failed": True}, status=403)
     login(request, user)
     wanted = request.GET.get("next", "/")
     return redirect(wanted if url_has_allowed_host_and_scheme(wanted, {request.get_host()}) else "/")
+
+
+def locked_out(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    """Answer whoever failed too often (`AXES_LOCKOUT_CALLABLE`): the same for a right and a wrong password."""
+    context = {"username": request.POST.get("username", ""), "locked": True}
+    response = render(request, "console/sign_in.html", context, status=429)
+    response.headers["Retry-After"] = str(round(settings.AXES_COOLOFF_TIME * 3600))
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 @require_POST

@@ -12,6 +12,7 @@ urlpatterns = [
     path("", incident.latest),
     path("incidents/<int:incident>", incident.show),
     path("incidents/<int:incident>/live", incident.live),
+    path("incidents/<int:incident>/flow", incident.flow),
     path("incidents/<int:incident>/duties", incident.duties),
     path("incidents/<int:incident>/mailing", incident.mailing),
     path("desk", desk.show),
