@@ -66,6 +66,7 @@ class LoginReport:
     failed: int = 0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
+    why: Counter[str] = field(default_factory=Counter)  # of the failed: what came instead of an answer
 
 
 @dataclass(slots=True)
@@ -273,12 +274,13 @@ def percentile_ms(seconds: Sequence[float], share: float) -> float:
 # --- what people do ----------------------------------------------------------------------------------------------------------------
 
 
-def _log_in(browser: Browser, email: str, password: str) -> bool | None:
-    """Return True when the account page opens, False when the form comes back, None when something else happened."""
+def _log_in(browser: Browser, email: str, password: str) -> bool | str:
+    """Return True when the account page opens, False when the form comes back, what happened instead otherwise."""
     page = browser.submit("/login", {"email": email, "password": password})
     if page.status in {302, 303}:
-        return browser.open("/account").status == 200 or None
-    return False if page.status in {200, 400, 401, 403, 422} else None
+        account = browser.open("/account").status
+        return True if account == 200 else f"/account answered {account}"
+    return False if page.status in {200, 400, 401, 403, 422} else f"/login answered {page.status}"
 
 
 def try_logins(persons: Iterable[Person], *, base_url: str, new: bool = False, threads: int = THREADS) -> LoginReport:
@@ -289,14 +291,16 @@ def try_logins(persons: Iterable[Person], *, base_url: str, new: bool = False, t
         browser = Browser(base_url, times.append)
         try:
             let_in = _log_in(browser, one.email, one.new_password if new else one.old_password)
-        except Unavailable:
-            let_in = None
+        except Unavailable as e:
+            let_in = str(e)
         outcomes.append(let_in)
 
-    outcomes: list[bool | None] = []
+    outcomes: list[bool | str] = []
     _all(persons, act, threads=threads)
     report.tried, report.accepted = len(outcomes), outcomes.count(True)
-    report.refused, report.failed = outcomes.count(False), outcomes.count(None)
+    report.refused = outcomes.count(False)
+    report.why.update(o for o in outcomes if isinstance(o, str))
+    report.failed = report.why.total()
     report.p50_ms, report.p99_ms = percentile_ms(times, 0.5), percentile_ms(times, 0.99)
     return report
 
@@ -356,7 +360,7 @@ def _reset(one: Person, browser: Browser, office_url: str, *, after: int, wait_s
     if page.status not in {200, 302, 303}:
         return "failed", f"new password answered {page.status}"
     fresh = Browser(browser.base_url, browser.clock)
-    return ("completed", "") if _log_in(fresh, one.email, one.new_password) else ("failed", "log-in with the new password did not work")
+    return ("completed", "") if _log_in(fresh, one.email, one.new_password) is True else ("failed", "log-in with the new password did not work")
 
 
 def _wait_for_link(email: str, office_url: str, *, after: int, wait_s: float) -> str | None:

@@ -141,7 +141,7 @@ def forecast(drill: Drill) -> Figures:
 def try_old_passwords(drill: Drill, *, accepted: bool) -> Figures:
     """Have simulated customers sign in with their old passwords at the public site, over HTTP."""
     tried = people.try_logins(drill.people(drill.scenario.drill.logins), base_url=drill.public_url, threads=drill.scenario.drill.threads)
-    ensure(tried.failed == 0, f"{tried.failed} sign-ins got no answer")
+    ensure(tried.failed == 0, f"{tried.failed} sign-ins got no answer: {dict(tried.why)}")
     ensure((tried.accepted if accepted else tried.refused) == tried.tried, f"{tried.accepted} of {tried.tried} old passwords were accepted")
     return {"tried": tried.tried, "accepted": tried.accepted, "refused": tried.refused}
 
