@@ -85,7 +85,8 @@ def send_many(cases: Sequence[Case], *, answer: Answer, release: int, by: str, a
     capped = _capped([c.pk for c in cases], at)
     waiting: dict[int, list[Message]] = {c.pk: [] for c in cases if c.pk not in capped}
     for message in Message.objects.filter(case__in=list(waiting), answered_at=None).order_by("received_at", "pk"):
-        waiting[message.case_id].append(message)
+        if message.case_id is not None:
+            waiting[message.case_id].append(message)
     ensure(all(waiting.values()), "every open case has a waiting message")
     served = [c for c in cases if c.pk in waiting]
     outbounds = mail.queue_many([_single(c, waiting[c.pk][-1], text=answer.body, at=at) for c in served])
