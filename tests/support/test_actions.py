@@ -274,6 +274,41 @@ def test_a_case_that_becomes_urgent_leaves_the_novice_who_holds_it(desk: Path) -
     assert actions.next_case(by="dora", at=minutes(1)) is None
 
 
+def test_a_case_closed_without_a_mail_counts_as_answered_for_its_reason(desk: Path) -> None:
+    enrol("nora", role="drafted")
+    write("ann@people.example", "Hello, thank you all for your work.")
+    write("dan@people.example", "There are fraudulent charges on my card.", at=minutes(1))
+    actions.take_in(at=minutes(1))
+    case = actions.next_case(by="nora", at=minutes(1))
+    assert case is not None
+    urgent = Case.objects.get(urgency="fraud_now").pk
+    with pytest.raises(BadInput, match="thanks"):
+        actions.close(case.id, why="no time", by="nora", at=minutes(1))
+    for wrong, by in ((case.id, "emil"), (urgent, "nora")):
+        with pytest.raises(Refused):
+            actions.close(wrong, why="thanks", by=by, at=minutes(1))
+    with pytest.raises(NotFound):
+        actions.close(10**9, why="thanks", by="nora", at=minutes(1))
+    write("ann@people.example", RESET, at=minutes(2))
+    actions.take_in(at=minutes(2))
+    actions.close(case.id, why="thanks", by="nora", at=minutes(3))
+    closes()
+    status = queries.status()
+    assert (status.received, status.answered, status.open) == (3, 1, 2)  # what came unseen still waits
+    again = actions.next_case(by="nora", at=minutes(4))
+    assert again is not None
+    assert again.id == case.id
+    actions.close(case.id, why="answered_elsewhere", by="nora", at=minutes(4))
+    with pytest.raises(Refused, match="already"):
+        actions.close(case.id, why="thanks", by="nora", at=minutes(4))
+    assert list(Message.objects.filter(case=case.id).order_by("pk").values_list("closed_why", flat=True)) == ["thanks", "answered_elsewhere"]
+    assert evidence.counts()[EventType.CASE_CLOSED] == 2
+    assert Outbound.objects.count() == 0
+    closes()
+    write("ann@people.example", RESET, at=minutes(5))
+    assert actions.take_in(at=minutes(5)).joined == 1
+
+
 def test_secrets_are_gone_before_anybody_reads_and_before_they_rest(desk: Path) -> None:
     write("ann@people.example", "Card 4111 1111 1111 1111, my password is hunter2!x", subject="4111111111111111")
     actions.take_in(at=AT)

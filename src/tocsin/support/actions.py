@@ -15,6 +15,7 @@ from tocsin.kernel.errors import BadInput, NotFound, Refused
 from . import approving, arrivals, releasing, replies, team, vetted, views
 from .models import Answer, Case, Question
 from .policy import own_words, text, threading, urgency
+from .policy.closing import REASONS
 from .types import CaseView, ReleaseInfo, TakenIn
 
 
@@ -101,14 +102,7 @@ def answer(case: int, *, answer_version: int | None = None, text: str | None = N
     if (answer_version is None) == (text is None):
         raise BadInput.of("answer_version, text", (answer_version, text is not None), "exactly one of the two")
     with transaction.atomic():
-        row = Case.objects.select_for_update().filter(pk=case).first()
-        if row is None:
-            raise NotFound(f"no case {case}")
-        if row.state != "open":
-            raise Refused(f"case {case} was answered already")
-        if row.lease_by != by and row.lease_until is not None and row.lease_until > at:
-            raise Refused(f"case {case} is with {row.lease_by} until {row.lease_until:%H:%M:%S} UTC")
-        team.check_urgent(row, by=by)
+        row = _workable(case, by=by, at=at)
         chosen = Answer.objects.filter(pk=answer_version).first() if answer_version is not None else None
         if answer_version is not None and chosen is None:
             raise NotFound(f"no vetted answer {answer_version}")
@@ -116,6 +110,32 @@ def answer(case: int, *, answer_version: int | None = None, text: str | None = N
             approving.check_usable(chosen)
         words = chosen.body if chosen is not None else _own_words(text or "")
         replies.send(row, text=words, answer=chosen, by=by, at=at)
+
+
+def close(case: int, *, why: str, by: str, at: datetime) -> None:
+    """Close a case without a mail, for a reason of `policy.closing.REASONS`; what its holder has seen then counts as answered.
+
+    `received` = `answered` + `open` holds on: a message is answered when its case was, and a case closed for a recorded reason was. Only
+    with the reason: it stands in the message and in the log, so that such cases can be told from answered ones and counted. A later mail
+    of the person opens the case again. Raises BadInput for another reason, NotFound, and Refused as `answer` does.
+    """
+    if why not in REASONS:
+        raise BadInput.of("why", why, f"one of {', '.join(REASONS)}")
+    with transaction.atomic():
+        replies.close(_workable(case, by=by, at=at), why=why, by=by, at=at)
+
+
+def _workable(case: int, *, by: str, at: datetime) -> Case:
+    """Return an open case, locked, that `by` may end now. Raises NotFound and Refused."""
+    row = Case.objects.select_for_update().filter(pk=case).first()
+    if row is None:
+        raise NotFound(f"no case {case}")
+    if row.state != "open":
+        raise Refused(f"case {case} was answered already")
+    if row.lease_by != by and row.lease_until is not None and row.lease_until > at:
+        raise Refused(f"case {case} is with {row.lease_by} until {row.lease_until:%H:%M:%S} UTC")
+    team.check_urgent(row, by=by)
+    return row
 
 
 def _own_words(words: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from .policy.closing import REASONS
 from .policy.urgency import KINDS
 
 
@@ -109,7 +110,8 @@ class Reply(models.Model):
 
 
 class Message(models.Model):
-    """One mail of a person, redacted. Invariant: without `case` it is set aside; otherwise it waits until `reply` and `answered_at` are set.
+    """One mail of a person, redacted. Invariant: without `case` it is set aside; otherwise it waits until `answered_at` is set with
+    either `reply` or, when its case was closed without one, the reason `closed_why`.
 
     `inbound`: its id in the mail room, unique, so that it is taken once. `message_id`, `reply_references`: for the answer's threading.
     """
@@ -128,13 +130,16 @@ class Message(models.Model):
     set_aside = models.TextField(default="")
     reply = models.ForeignKey(Reply, null=True, on_delete=models.PROTECT, related_name="messages")
     answered_at = models.DateTimeField(null=True)
+    closed_why = models.TextField(default="")
 
     class Meta:
         constraints = [
             models.CheckConstraint(name="support_message_placed", condition=models.Q(case=None) ^ models.Q(set_aside="")),
             models.CheckConstraint(
                 name="support_message_answered",
-                condition=models.Q(reply=None, answered_at=None) | models.Q(reply__isnull=False, answered_at__isnull=False),
+                condition=models.Q(reply=None, answered_at=None, closed_why="")
+                | models.Q(reply__isnull=False, answered_at__isnull=False, closed_why="")
+                | models.Q(reply=None, answered_at__isnull=False, closed_why__in=REASONS),
             ),
         ]
         indexes = [

@@ -28,9 +28,7 @@ def send(case: Case, *, text: str, answer: Answer | None, by: str, at: datetime)
     """
     if _capped([case.pk], at):
         raise Refused(f"case {case.pk} got {threading.REPLIES_PER_DAY_MAX} answers within a day: the next one must wait")
-    later = Q(pk__gt=case.seen) if case.seen is not None else Q(pk=None)
-    waiting = list(case.messages.filter(~later, answered_at=None).order_by("received_at", "pk"))
-    ensure(bool(waiting), f"open case {case.pk} has a waiting message")
+    waiting = _seen(case)
     newest = waiting[-1]
     single = _single(case, newest, text=text, at=at)
     outbound = mail.queue_single(
@@ -46,14 +44,35 @@ def send(case: Case, *, text: str, answer: Answer | None, by: str, at: datetime)
     )
     reply = Reply.objects.create(case=case, outbound=outbound, at=at, by=by, answer=answer)
     Message.objects.filter(pk__in=[m.pk for m in waiting]).update(reply=reply, answered_at=at)
+    _settle(case, len(waiting), at)
+    body = _body(case, outbound, len(waiting), answer, None)
+    books.of_case(EventType.REPLY_QUEUED, case, at=at, by=by, body=body)
+
+
+def close(case: Case, *, why: str, by: str, at: datetime) -> None:
+    """Close a locked open case without a mail: what its holder saw counts as answered, for a recorded reason."""
+    waiting = _seen(case)
+    Message.objects.filter(pk__in=[m.pk for m in waiting]).update(answered_at=at, closed_why=why)
+    _settle(case, len(waiting), at)
+    books.of_case(EventType.CASE_CLOSED, case, at=at, by=by, body={"case": case.pk, "messages": len(waiting), "why": why})
+
+
+def _seen(case: Case) -> list[Message]:
+    """Return the waiting messages that the case's holder was shown, oldest first."""
+    later = Q(pk__gt=case.seen) if case.seen is not None else Q(pk=None)
+    waiting = list(case.messages.filter(~later, answered_at=None).order_by("received_at", "pk"))
+    ensure(bool(waiting), f"open case {case.pk} has a waiting message")
+    return waiting
+
+
+def _settle(case: Case, messages: int, at: datetime) -> None:
+    """End the lease and the waiting of so many messages; what came meanwhile keeps the case open."""
     unseen = case.messages.filter(answered_at=None).exists()
-    case.state, case.moved_at, case.waiting = "open" if unseen else "answered", at, case.waiting - len(waiting)
+    case.state, case.moved_at, case.waiting = "open" if unseen else "answered", at, case.waiting - messages
     case.lease_by, case.lease_until, case.seen = "", None, None
     case.save(update_fields=["state", "moved_at", "waiting", "lease_by", "lease_until", "seen"])
     if unseen:
         standing.refresh(case)
-    body = _body(case, outbound, len(waiting), answer, None)
-    books.of_case(EventType.REPLY_QUEUED, case, at=at, by=by, body=body)
 
 
 def send_many(cases: Sequence[Case], *, answer: Answer, release: int, by: str, at: datetime) -> int:

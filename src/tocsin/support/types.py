@@ -74,7 +74,8 @@ class QuestionInfo:
 class DeskStatus:
     """The desk in messages of people: received = answered + open. `urgent`: open ones of urgent cases; `urgent_received`: all of them.
 
-    `bulk_answered` is part of `answered`. `set_aside` (no sender, ourselves) is counted beside and never answered.
+    `bulk_answered` is part of `answered`, and so is what was closed without a mail for a recorded reason.
+    `set_aside` (no sender, ourselves) is counted beside and never answered.
     `oldest_s`: how long the oldest open one waits, in seconds.
     """
 
