@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -64,9 +65,12 @@ def list_() -> None:
 
 
 @group.command("report")
-def report(run: Annotated[str, typer.Argument(help="A folder of `drills` in the default home; default: the demo.")] = "") -> None:
+def report(
+    run: Annotated[str, typer.Argument(help="A folder of `drills` in the home; default: the demo, or what lies in --home.")] = "",
+) -> None:
     """Show the report of a finished drill again."""
-    home = default_home().parent / (f"drills/{run}" if run else "demo")
+    base = default_home().parent
+    home = base / f"drills/{run}" if run else base if "TOCSIN_HOME" in os.environ else base / "demo"
     try:
         document = json.loads((home / "drill" / "report.json").read_text())
     except FileNotFoundError:

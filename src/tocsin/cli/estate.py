@@ -11,10 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -27,7 +28,7 @@ from .processes import site_command
 from .supervisor import Child, Supervisor
 
 DEFAULT_PORTS = {"console": 8000, "public": 8001, "intake": 2526, "smtp": 2525, "http": 8025}
-READY_S_MAX = 60.0
+DATABASE_STOP_S_MAX = 0.8  # then at once, and the next start recovers: two seconds after Ctrl-C nothing is left
 PYTHON = (sys.executable, "-P", "-m")
 
 
@@ -58,7 +59,9 @@ def demo(
             raise BadInput.of("--resume", str(home), "a home in which a demo was begun")
         if not (home / "tocsin.toml").exists():
             scenarios.place_personalities(checked, home)
-            _write_config(home, kind="demo", ports=_ports(port))  # last: its presence says that the home is whole
+            free = _Ports()
+            _write_config(home, kind="demo", ports=free.choose(port))  # last: its presence says that the home is whole
+            free.release()  # taken again at once by the estate itself
         trip = (*PYTHON, "tocsin.cli", "trip", "--scenario", str(checked.path), "--customers", str(customers), "--seed", str(seed))
         flags = [*(["--json"] if output.as_json else []), *(["--resume"] if resume else []), *([] if exit else ["--stay"])]
         raise typer.Exit(_run(home, foreground=(*trip, *flags), stay=not exit))
@@ -108,7 +111,10 @@ def _run(home: Path, *, foreground: tuple[str, ...] | None, stay: bool) -> int:
     current = config.current()
     supervisor = Supervisor(home / "logs")
     with contextlib.ExitStack() as stack:
-        owner = os.environ.get("TOCSIN_DATABASE_URL") or stack.enter_context(LocalPg(home / "pg"))
+        ports = _Ports()
+        stack.callback(ports.release)
+        ports.hold(current)
+        owner = os.environ.get("TOCSIN_DATABASE_URL") or stack.enter_context(LocalPg(home / "pg", stop_s_max=DATABASE_STOP_S_MAX))
         stack.callback(supervisor.stop)
         making = _run_beside("tocsin_vault", "init", "--home", str(home), without={"TOCSIN_DATABASE_URL", "TOCSIN_PROCESS"})
         env = _Environment(os.environ.copy(), _migrated(owner))
@@ -199,30 +205,68 @@ def _start_clean(home: Path) -> None:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def _ports(console: int | None) -> dict[str, int]:
-    """Return free ports: the usual ones where they are free, else the next. Raises BadInput if the console's was asked for and is taken."""
-    taken: set[int] = set()
-    ports = {}
-    for name, usual in DEFAULT_PORTS.items():
-        wanted = console if name == "console" and console else usual
-        port = wanted
-        while port in taken or not _free(port):
-            if name == "console" and console:
-                raise BadInput.of("--port", console, "a port that is free")
-            port += 1
-        taken.add(port)
-        ports[name] = port
-    return ports
+class _Ports:
+    """Ports of this estate, held against every other estate of the machine for as long as this process lives.
 
+    Two servers can listen on one port unseen (granian sets SO_REUSEPORT, and the kernel then shares connections out), so a free port is one
+    on which nobody listens and whose lock file we hold. The kernel frees the locks when we die.
+    """
 
-def _free(port: int) -> bool:
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.gettempdir()) / f"tocsin-ports-{os.geteuid()}"
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._locks: list[IO[str]] = []
+
+    def choose(self, console: int | None) -> dict[str, int]:
+        """Return the usual ports where they are free, else the next ones. Raises BadInput if the console's was asked for and is taken."""
+        ports = {}
+        for name, usual in DEFAULT_PORTS.items():
+            wanted = console if name == "console" and console else usual
+            port = wanted
+            while not self._take(port):
+                if name == "console" and console:
+                    raise BadInput.of("--port", console, "a port that is free")
+                port += 1
+            ports[name] = port
+        return ports
+
+    def hold(self, current: config.Config) -> None:
+        """Hold the ports of a configuration. Raises Refused naming each that is taken."""
+        wanted = {
+            "web.console_port": current.web.console_port,
+            "web.public_port": current.web.public_port,
+            "intake.port": current.intake.port,
+        } | (
+            {}
+            if current.estate.kind == "live"
+            else {"practice.smtp_port": current.practice.smtp_port, "practice.http_port": current.practice.http_port}
+        )
+        taken = [f"{name} = {port}" for name, port in wanted.items() if not self._take(port)]
+        if taken:
+            raise Refused(f"somebody listens on {', '.join(taken)}: stop them, or change {current.home / 'tocsin.toml'}")
+
+    def _take(self, port: int) -> bool:
+        lock = (self.folder / str(port)).open("a")
+        if any(held.name == lock.name for held in self._locks):
             return False
-    return True
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                lock.close()
+                return False
+        self._locks.append(lock)
+        return True
+
+    def release(self) -> None:
+        """Give all of them back."""
+        while self._locks:
+            self._locks.pop().close()
 
 
 def _write_config(home: Path, *, kind: str, ports: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from .supervisor import Child, Supervisor
 GRANIAN = ("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers-kill-timeout", "5", "--no-access-log")
 # The public site needs more threads than its bounded queue of hashes (4 x cores) holds, or nobody is left to serve the waiting page.
 THREADS = {"console": 4, "public": 32}
-WORKERS_STOP_S_MAX = 0.7  # below the supervisor's own, which stops us
+WORKERS_STOP_S_MAX = 0.4  # below the supervisor's own, which stops us
 GENERAL_JOBS = 4  # jobs at a time in the general worker
 
 

@@ -22,7 +22,7 @@ from tocsin.kernel import clock
 from tocsin.kernel.errors import Unavailable
 from tocsin.kernel.localpg import guard, tied
 
-STOP_S_MAX = 1.0  # nothing a child does in its last second needs more: what was acknowledged is durable, what was not is repeated
+STOP_S_MAX = 0.7  # nothing a child does in its last second needs more: what was acknowledged is durable, what was not is repeated
 RESTARTS_MAX = 5  # within RESTART_WINDOW_S; a child that keeps dying ends the estate with a message, not with a busy loop
 RESTART_WINDOW_S = 60.0
 POLL_S = 0.1

@@ -197,23 +197,25 @@ class Drill:
             return bool(status.state == MailingState.ENDED)
 
         self.wait("the mailing to end", ended)
-        status = notices.status(mailing)
+        return {**self.mailing_figures(), "mailing": mailing}
+
+    def mailing_figures(self) -> Figures:
+        """Return the mailing as it stands now; check that nobody was lost and that every recipient is in exactly one place."""
+        status = notices.latest_status(self.incident)
         ensure(status.lost == 0 and status.waiting == 0, f"{status.lost} lost, {status.waiting} not tried")
         told = status.handed_over + status.deferred + status.bounced + status.letters
         ensure(status.recipients == told, f"{status.recipients} recipients, {told} accounted for")
-        counts = self.office("/api/counts")
         return {
             "recipients": status.recipients,
             "handed_over": status.handed_over,
             "lost": status.lost,
-            "duplicates": counts["surplus"],
+            "duplicates": self.office("/api/counts")["surplus"],
             "in_doubt": status.in_doubt,
             "deferred": status.deferred,
             "bounced": status.bounced,
             "letters": status.letters,
             "rate_per_s": status.rate_per_s,
             "merged": status.merged,
-            "mailing": mailing,
         }
 
     def office(self, path: str) -> dict[str, Any]:

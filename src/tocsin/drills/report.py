@@ -17,6 +17,7 @@ def build(run: Run, *, vault: dict[str, Any]) -> dict[str, Any]:
     f = run.figures
     customers, mailing, desk, resets = f("customers"), f("mailing"), f("desk"), f("resets")
     cutover, exposure, sealed, forecast = f("cutover"), f("scope"), f("evidence"), f("forecast")
+    mailing = mailing | sealed["mailing"]  # as it stands at the end: failures reported late are in it
     report: dict[str, Any] = {
         **run.about,
         "wall_s": round(run.wall_s, 1),
@@ -79,6 +80,8 @@ def _shown(value: Any) -> str:
         return str(value)
     if isinstance(value, float):
         return f"{value:,.1f}"
+    if isinstance(value, dict):
+        return "/".join(f"{k} {_shown(v)}" for k, v in value.items())
     if isinstance(value, list):
         return "/".join(map(str, value)) or "none"
     return f"{value:,}"

@@ -59,6 +59,7 @@ class Run:
 
     # -- steps ----------------------------------------------------------------------------------------------------------
 
+    # Figures that are shown in the line of a step are its plain numbers and texts; the others are for the report.
     def step(self, name: str, title: str, action: Callable[[], Figures]) -> Figures:
         """Do a step, unless an earlier run finished it; return its figures. What the step raises rises, with the step marked as failed."""
         for finished in self.steps:
@@ -137,7 +138,9 @@ class Run:
     # -- what outlives an interruption ----------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        text = json.dumps({"about": self.about, "wall_s": self.wall_s, "kept": self.kept, "steps": [asdict(s) for s in self.steps]}, default=str)
+        text = json.dumps(
+            {"about": self.about, "wall_s": self.wall_s, "kept": self.kept, "steps": [asdict(s) for s in self.steps]}, default=str
+        )
         tmp = self.folder / "run.json.tmp"
         tmp.write_text(text)
         tmp.replace(self.folder / "run.json")

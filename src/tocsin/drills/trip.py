@@ -13,6 +13,7 @@ from tocsin.incidents import actions as incidents
 from tocsin.incidents import queries as incidents_known
 from tocsin.incidents.types import Declaration
 from tocsin.inventory import actions as inventory
+from tocsin.kernel import clock
 from tocsin.kernel.clock import now
 from tocsin.kernel.errors import ensure
 from tocsin.notices import actions as notices
@@ -182,7 +183,10 @@ def tell(drill: Drill) -> Figures:
             lambda approval: notices.start(notice, approval=approval, at=now(), by="communications", retry=RETRY), "communications", "legal"
         )
     drill.advance("notifying")
-    return drill.wait_for_mailing(mailing)
+    figures = drill.wait_for_mailing(mailing)
+    obligations.answer("event.individuals_notified", clock.iso(now()), incident=drill.incident, at=now(), by="legal")
+    obligations.assess(drill.incident, at=now(), by="legal")  # clocks that run from telling people have started
+    return figures
 
 
 def reset(drill: Drill) -> Figures:
@@ -226,4 +230,11 @@ def seal(drill: Drill) -> Figures:
     drill.wait("the log to be sealed", lambda: evidence.log_status().pending == 0)
     found = evidence.verify(drill.home)
     ensure(found.consistent, f"the log does not verify: {found.faults}")
-    return {"entries": evidence.log_status().entries, "checkpoint_size": found.size, "verified": found.consistent, **drill.prove_one()}
+    entries = evidence.log_status().entries
+    return {
+        "entries": entries,
+        "checkpoint_size": found.size,
+        "verified": found.consistent,
+        "mailing": drill.mailing_figures(),
+        **drill.prove_one(),
+    }

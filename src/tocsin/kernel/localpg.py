@@ -183,8 +183,8 @@ class LocalPg:
     that we did not make changes its mode; nothing but 127.0.0.1 listens; no second call of `start` on one object.
     """
 
-    def __init__(self, home: Path | str, *, throwaway: bool = False) -> None:
-        self.home, self.throwaway = Path(home).resolve(), throwaway
+    def __init__(self, home: Path | str, *, throwaway: bool = False, stop_s_max: float = STOP_S_MAX) -> None:
+        self.home, self.throwaway, self.stop_s_max = Path(home).resolve(), throwaway, stop_s_max
         self.data, self.pw_file, self.dsn_file = self.home / "data", self.home / "pw", self.home / "dsn"
         self.proc: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
@@ -220,7 +220,7 @@ class LocalPg:
         if self.proc and self.proc.poll() is None:
             self.proc.send_signal(signal.SIGINT)
             try:
-                self.proc.wait(STOP_S_MAX)
+                self.proc.wait(self.stop_s_max)
             except subprocess.TimeoutExpired:
                 self.proc.send_signal(signal.SIGQUIT)
                 self.proc.wait(10)

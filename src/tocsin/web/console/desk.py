@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from tocsin.kernel import clock
-from tocsin.kernel.errors import Refused
+from tocsin.kernel.errors import BadInput, Refused
 from tocsin.support import actions, queries
 
 from .page import page, span, staff_only, who
@@ -54,7 +54,7 @@ def answer(request: HttpRequest, case: int) -> HttpResponse:
     version, text = request.POST.get("version", ""), request.POST.get("text", "").strip()
     try:
         actions.answer(case, answer_version=int(version) if version.isdigit() else None, text=text or None, by=who(request), at=clock.now())
-    except Refused as e:
+    except (Refused, BadInput) as e:
         messages.error(request, str(e))
         return redirect(f"/desk/{case}")
     messages.success(request, "Answered.")
