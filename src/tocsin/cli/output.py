@@ -33,14 +33,15 @@ answer = Console(highlight=False)
 def take_globals(arguments: Sequence[str]) -> list[str]:
     """Return the arguments without `--json` and `--home DIR`, having obeyed them. Raises BadInput for `--home` without a folder."""
     global as_json
+    as_json = "--json" in arguments  # known first, so that a fault of the line itself is said as JSON too
     rest: list[str] = []
     waiting = iter(arguments)
     for argument in waiting:
         if argument == "--":
             return [*rest, argument, *waiting]
         if argument == "--json":
-            as_json = True
-        elif argument == "--home" or argument.startswith("--home="):
+            continue
+        if argument == "--home" or argument.startswith("--home="):
             folder = argument.partition("=")[2] if "=" in argument else next(waiting, "")
             if not folder or folder.startswith("-"):
                 raise BadInput.of("--home", folder, "a folder")
