@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -278,10 +279,10 @@ def paused(point: str, monkey: pytest.MonkeyPatch) -> Iterator[tuple[threading.E
     reached, go_on = threading.Event(), threading.Event()
     real = getattr(hashing, point)
 
-    def slow(*args: Any) -> Any:
+    def slow(*args: Any, **named: Any) -> Any:
         reached.set()
         assert go_on.wait(20)
-        return real(*args)
+        return real(*args, **named)
 
     monkey.setattr(hashing, point, slow)
     yield reached, go_on
@@ -548,26 +549,44 @@ def test_a_link_of_before_the_cutover_dies_with_it_and_the_answer_is_the_same(sh
 # -- the price of an answer, and the limits of it -----------------------------------------------------------------------------
 
 
+ACCENT = "gravel lantern osprey Tu\u0308sday"  # a letter and a combining mark: NFKC makes one character of the two
+
+
 def test_every_refusal_costs_one_argon2(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known with an old format, known with ours, unknown, revoked: the same work at the present price, counted."""
+    """Known with an old format, known with ours, imported Argon2id, unknown, revoked; right, wrong, plain, accented: the same work."""
     link(PEOPLE[1])
-    actions.redeem(TOKEN, Private(GOOD), at=AT)
+    actions.redeem(TOKEN, Private(ACCENT), at=AT)
     dummy = hashing._dummy()
     assert "m=19456,t=2,p=1" in dummy
     asked: list[str] = []
     real = formats.verify
     monkeypatch.setattr(formats, "verify", lambda stored, raw: asked.append(stored) or real(stored, raw))
 
-    def price(email: str) -> int:
+    def price(email: str, password: str = "quite wrong", *, right: bool = False) -> int:
         asked.clear()
-        assert actions.log_in(email, Private("quite wrong"), at=AT) is None
+        assert (actions.log_in(email, Private(password), at=AT) is not None) is right
         return sum(s.startswith("$argon2id$v=19$m=19456,t=2,p=1$") for s in asked)
 
-    before = [price(e) for e in (FIRST.email, PEOPLE[1].email, "nobody@mail.example", PEOPLE[4].email)]
+    everybody = (FIRST.email, PEOPLE[1].email, "nobody@mail.example", PEOPLE[6].email, PEOPLE[4].email)
+    typed = ("quite wrong", "quite wr\u00f6ng", "quite wro\u0308ng")
+    before = [price(e, p) for e in everybody for p in typed]
+    assert [price(PEOPLE[1].email, p, right=True) for p in (ACCENT, unicodedata.normalize("NFKC", ACCENT))] == [1, 1]
+    assert [price(c.email, c.password, right=True) for c in (FIRST, PEOPLE[6], PEOPLE[4])] == [1, 1, 1]
     cut(shop)
-    after = [price(e) for e in (FIRST.email, PEOPLE[1].email, "nobody@mail.example", PEOPLE[4].email)]
-    assert before == after == [1, 1, 1, 1]
+    after = [price(e, p) for e in everybody for p in typed]
+    assert before == after == [1] * 15
     assert asked == [dummy]  # a revoked bcrypt hash is not even read
+
+
+def test_imported_hashes_are_of_the_bytes_as_typed(shop: Path, tmp_path: Path) -> None:
+    """An old shop did not normalise; an Argon2id hash at our own price is told from ours by who set it."""
+    made = hashing._argon2.hash(ACCENT)
+    lines = rows()
+    accented = [[*lines[0][:5], hash_of("md5", ACCENT)], [*lines[6][:5], made]]
+    assert actions.import_hashes(write(tmp_path / "accents.csv", accented), at=AT, by="owner").accepted == 2
+    assert log_in(FIRST, ACCENT) is not None
+    assert log_in(PEOPLE[6], ACCENT) is not None
+    assert log_in(PEOPLE[6], ACCENT + "x") is None
 
 
 def test_hashing_is_bounded_and_the_rest_come_back_later(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
