@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from tests.credentials.shop import AT, GOOD, PEOPLE, Customer, cut, enrol, hash_of, log_in, open_shop, rows, signed, write
-from tocsin.credentials import actions, lease, policy, queries
+from tocsin.credentials import actions, imports, lease, policy, queries
 from tocsin.credentials.models import Account, Credential, Cutover, Epoch, NodeLease, ResetToken, Session
 from tocsin.credentials.passwords import formats, hashing
 from tocsin.credentials.sign_in import digest, login_of
@@ -117,13 +117,27 @@ def test_a_file_closes_and_its_bad_lines_are_named(shop: Path, tmp_path: Path) -
     assert all("salt$x" not in reason and "@" not in reason for _, _, reason in queries.rejects(report.id))
     assert log_in(FIRST, "renewed") is not None
     assert log_in(FIRST) is None
-    body = evidence.activity(types=[EventType.CREDENTIALS_IMPORTED])[-1].body
+    begun, body = (e.body for e in evidence.activity(types=[EventType.CREDENTIALS_IMPORTED])[-2:])
+    assert begun == {"import": report.id, "population": "customers", "stage": "begun"}
+    assert (body["import"], body["stage"]) == (report.id, "ended")
     assert body["read"] == body["accepted"] + body["rejected"] == 9
     with pytest.raises(BadInput) as e:
         actions.import_hashes(_headless(tmp_path), at=AT, by="owner")
     assert len(e.value.faults) == 2
     with pytest.raises(NotFound):
         actions.import_hashes(tmp_path / "absent.csv", at=AT, by="owner")
+
+
+def test_an_import_that_breaks_off_is_on_record(real_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "BATCH_ROWS", 2)
+
+    def power_cut(read: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        actions.import_hashes(write(tmp_path / "again.csv", rows()), at=AT, by="mallory", progress=power_cut)
+    last = evidence.activity(types=[EventType.CREDENTIALS_IMPORTED])[-1]
+    assert (last.actor, last.body["stage"]) == ("mallory", "begun")
 
 
 def _headless(folder: Path) -> Path:
