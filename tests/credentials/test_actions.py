@@ -202,6 +202,24 @@ def test_a_cutover_ends_every_class_it_names_and_needs_two_people(shop: Path) ->
         actions.commit(armed.id, approval=e.value.approval, at=AT, by="ada")
 
 
+def test_a_count_that_is_asked_for_again_and_again_is_kept_with_its_age(shop: Path, django_assert_num_queries: Any) -> None:
+    def asked(max_age_s: float) -> tuple[int, int]:
+        found = queries.status("customers", max_age_s=max_age_s)
+        return found.live, found.dead
+
+    assert asked(1000.0) == (7, 0)
+    actions.plant_canaries(1, at=AT)
+    with django_assert_num_queries(3) as captured:
+        assert asked(1000.0) == (7, 0)
+    assert not any("credentials_credential" in q["sql"] for q in captured)
+    assert queries.status("customers", max_age_s=1000.0).age_s >= 0
+    assert asked(0.0) == (8, 0)
+    cut(shop)
+    assert asked(1000.0) == (0, 8)  # a commit is counted at once
+    exact = queries.status("customers")
+    assert (exact.live, exact.dead, exact.age_s) == (0, 8, 0.0)
+
+
 def test_what_two_people_signed_is_what_happens_or_nothing(shop: Path) -> None:
     armed = actions.arm(incident=1, at=AT, by="ada")
     approval = signed(shop, lambda: actions.commit(armed.id, approval=None, at=AT, by="ada"))
