@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,17 +17,20 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from tests.credentials.shop import AT, GOOD, PEOPLE, Customer, cut, enrol, hash_of, log_in, open_shop, rows, signed, write
-from tocsin.credentials import actions, lease, policy, queries
+from tocsin.credentials import actions, imports, lease, policy, queries
 from tocsin.credentials.models import Account, Credential, Cutover, Epoch, NodeLease, ResetToken, Session
 from tocsin.credentials.passwords import formats, hashing
 from tocsin.credentials.sign_in import digest, login_of
 from tocsin.credentials.types import CLASSES, PASSWORD_BYTES_MAX, TOKEN_LIFE, CommitReport
+from tocsin.evidence import policy as evidence_policy
 from tocsin.evidence import queries as evidence
+from tocsin.evidence.models import Event
 from tocsin.evidence.types import EventType
 from tocsin.kernel import jobs, schema
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
 from tocsin.mail import queries as mail
+from tocsin.subjects import queries as subjects
 
 FIRST = PEOPLE[0]
 TOKEN = "T" * 43
@@ -113,13 +117,27 @@ def test_a_file_closes_and_its_bad_lines_are_named(shop: Path, tmp_path: Path) -
     assert all("salt$x" not in reason and "@" not in reason for _, _, reason in queries.rejects(report.id))
     assert log_in(FIRST, "renewed") is not None
     assert log_in(FIRST) is None
-    body = evidence.activity(types=[EventType.CREDENTIALS_IMPORTED])[-1].body
+    begun, body = (e.body for e in evidence.activity(types=[EventType.CREDENTIALS_IMPORTED])[-2:])
+    assert begun == {"import": report.id, "population": "customers", "stage": "begun"}
+    assert (body["import"], body["stage"]) == (report.id, "ended")
     assert body["read"] == body["accepted"] + body["rejected"] == 9
     with pytest.raises(BadInput) as e:
         actions.import_hashes(_headless(tmp_path), at=AT, by="owner")
     assert len(e.value.faults) == 2
     with pytest.raises(NotFound):
         actions.import_hashes(tmp_path / "absent.csv", at=AT, by="owner")
+
+
+def test_an_import_that_breaks_off_is_on_record(real_shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "BATCH_ROWS", 2)
+
+    def power_cut(read: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        actions.import_hashes(write(tmp_path / "again.csv", rows()), at=AT, by="mallory", progress=power_cut)
+    last = evidence.activity(types=[EventType.CREDENTIALS_IMPORTED])[-1]
+    assert (last.actor, last.body["stage"]) == ("mallory", "begun")
 
 
 def _headless(folder: Path) -> Path:
@@ -182,6 +200,24 @@ def test_a_cutover_ends_every_class_it_names_and_needs_two_people(shop: Path) ->
     assert [counts[t] for t in (EventType.CUTOVER_ARMED, EventType.CUTOVER_COMMITTED, EventType.CUTOVER_SEALED)] == [1, 1, 1]
     with pytest.raises(Refused, match="sealed, not armed"):
         actions.commit(armed.id, approval=e.value.approval, at=AT, by="ada")
+
+
+def test_a_count_that_is_asked_for_again_and_again_is_kept_with_its_age(shop: Path, django_assert_num_queries: Any) -> None:
+    def asked(max_age_s: float) -> tuple[int, int]:
+        found = queries.status("customers", max_age_s=max_age_s)
+        return found.live, found.dead
+
+    assert asked(1000.0) == (7, 0)
+    actions.plant_canaries(1, at=AT)
+    with django_assert_num_queries(3) as captured:
+        assert asked(1000.0) == (7, 0)
+    assert not any("credentials_credential" in q["sql"] for q in captured)
+    assert queries.status("customers", max_age_s=1000.0).age_s >= 0
+    assert asked(0.0) == (8, 0)
+    cut(shop)
+    assert asked(1000.0) == (0, 8)  # a commit is counted at once
+    exact = queries.status("customers")
+    assert (exact.live, exact.dead, exact.age_s) == (0, 8, 0.0)
 
 
 def test_what_two_people_signed_is_what_happens_or_nothing(shop: Path) -> None:
@@ -278,10 +314,10 @@ def paused(point: str, monkey: pytest.MonkeyPatch) -> Iterator[tuple[threading.E
     reached, go_on = threading.Event(), threading.Event()
     real = getattr(hashing, point)
 
-    def slow(*args: Any) -> Any:
+    def slow(*args: Any, **named: Any) -> Any:
         reached.set()
         assert go_on.wait(20)
-        return real(*args)
+        return real(*args, **named)
 
     monkey.setattr(hashing, point, slow)
     yield reached, go_on
@@ -397,6 +433,19 @@ def test_a_reset_ends_sessions_is_written_down_and_mails_its_owner(shop: Path) -
     for _ in range(2):  # a job that runs again mails nothing more
         actions.send_changed(account.subject, version=1, at=AT)
     assert mail.singles_waiting() == 2
+    untouched = Account.objects.get(login_hmac=login_of(PEOPLE[1].email)).subject
+    assert untouched is not None
+    for forged in ((untouched, 0), (untouched, 1), (account.subject, 2)):
+        actions.send_changed(forged[0], version=forged[1], at=AT)
+    assert mail.singles_waiting() == 2
+    (set_anew,) = Event.objects.filter(subject=account.subject, type=EventType.PASSWORD_RESET)
+    salt = subjects.salts([account.subject])[account.subject]
+    body = {"epoch": 2, "version": 1}
+    text = evidence_policy.event_json(
+        EventType.PASSWORD_RESET, at=AT, actor="public", incident=7, subject=account.subject, uuid=set_anew.uuid, body=body
+    )
+    assert bytes(set_anew.event) == text  # the database wrote to the byte what everybody else's entries are made of
+    assert bytes(set_anew.commitment) == evidence_policy.commitment(evidence_policy.subject_leaf_salt(salt, set_anew.uuid), text)
 
     link(token="U" * 43, at=AT + timedelta(hours=2))
     actions.redeem("U" * 43, Private(GOOD[::-1]), at=AT + timedelta(hours=2))
@@ -460,7 +509,7 @@ def test_links_expire_replace_each_other_and_are_three_an_hour(shop: Path) -> No
 def test_asking_does_the_same_for_everybody_and_never_stores_the_address(shop: Path, django_assert_num_queries: Any) -> None:
     seen = []
     for email in (FIRST.email, "nobody@mail.example", f" {PEOPLE[1].email.upper()}"):
-        with django_assert_num_queries(5) as captured:
+        with django_assert_num_queries(1) as captured:
             actions.request_reset(email, at=AT)
         seen.append([q["sql"].split('"')[0].split("'")[0] for q in captured])
     assert seen[0] == seen[1] == seen[2]
@@ -548,26 +597,44 @@ def test_a_link_of_before_the_cutover_dies_with_it_and_the_answer_is_the_same(sh
 # -- the price of an answer, and the limits of it -----------------------------------------------------------------------------
 
 
+ACCENT = "gravel lantern osprey Tu\u0308sday"  # a letter and a combining mark: NFKC makes one character of the two
+
+
 def test_every_refusal_costs_one_argon2(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known with an old format, known with ours, unknown, revoked: the same work at the present price, counted."""
+    """Known with an old format, known with ours, imported Argon2id, unknown, revoked; right, wrong, plain, accented: the same work."""
     link(PEOPLE[1])
-    actions.redeem(TOKEN, Private(GOOD), at=AT)
+    actions.redeem(TOKEN, Private(ACCENT), at=AT)
     dummy = hashing._dummy()
     assert "m=19456,t=2,p=1" in dummy
     asked: list[str] = []
     real = formats.verify
     monkeypatch.setattr(formats, "verify", lambda stored, raw: asked.append(stored) or real(stored, raw))
 
-    def price(email: str) -> int:
+    def price(email: str, password: str = "quite wrong", *, right: bool = False) -> int:
         asked.clear()
-        assert actions.log_in(email, Private("quite wrong"), at=AT) is None
+        assert (actions.log_in(email, Private(password), at=AT) is not None) is right
         return sum(s.startswith("$argon2id$v=19$m=19456,t=2,p=1$") for s in asked)
 
-    before = [price(e) for e in (FIRST.email, PEOPLE[1].email, "nobody@mail.example", PEOPLE[4].email)]
+    everybody = (FIRST.email, PEOPLE[1].email, "nobody@mail.example", PEOPLE[6].email, PEOPLE[4].email)
+    typed = ("quite wrong", "quite wr\u00f6ng", "quite wro\u0308ng")
+    before = [price(e, p) for e in everybody for p in typed]
+    assert [price(PEOPLE[1].email, p, right=True) for p in (ACCENT, unicodedata.normalize("NFKC", ACCENT))] == [1, 1]
+    assert [price(c.email, c.password, right=True) for c in (FIRST, PEOPLE[6], PEOPLE[4])] == [1, 1, 1]
     cut(shop)
-    after = [price(e) for e in (FIRST.email, PEOPLE[1].email, "nobody@mail.example", PEOPLE[4].email)]
-    assert before == after == [1, 1, 1, 1]
+    after = [price(e, p) for e in everybody for p in typed]
+    assert before == after == [1] * 15
     assert asked == [dummy]  # a revoked bcrypt hash is not even read
+
+
+def test_imported_hashes_are_of_the_bytes_as_typed(shop: Path, tmp_path: Path) -> None:
+    """An old shop did not normalise; an Argon2id hash at our own price is told from ours by who set it."""
+    made = hashing._argon2.hash(ACCENT)
+    lines = rows()
+    accented = [[*lines[0][:5], hash_of("md5", ACCENT)], [*lines[6][:5], made]]
+    assert actions.import_hashes(write(tmp_path / "accents.csv", accented), at=AT, by="owner").accepted == 2
+    assert log_in(FIRST, ACCENT) is not None
+    assert log_in(PEOPLE[6], ACCENT) is not None
+    assert log_in(PEOPLE[6], ACCENT + "x") is None
 
 
 def test_hashing_is_bounded_and_the_rest_come_back_later(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -698,7 +765,7 @@ def test_no_process_reads_a_hash_but_through_the_live_views() -> None:
             "FROM pg_proc WHERE proname LIKE 'credentials\\_%%'"
         )
         functions = cursor.fetchall()
-        assert len(functions) == 7
+        assert len(functions) == 8
         assert {(may, definer, tuple(config)) for _, may, definer, config in functions} == {
             (False, True, ("search_path=pg_catalog, public, pg_temp",))
         }
@@ -752,9 +819,20 @@ def test_each_process_can_do_its_part_and_no_more(real_shop: Path) -> None:
             "UPDATE credentials_epoch SET epoch = 1",
             "INSERT INTO credentials_session (sid_sha256, account_id, epoch, version, created_at) VALUES ('x', 1, 99, 0, now())",
             "SELECT salt FROM subjects_subject",
+            "SELECT id FROM evidence_event",
+            "INSERT INTO evidence_event (uuid, type, at, actor, event, commitment) VALUES (gen_random_uuid(), 51, now(), 'ada', '{}', 'x')",
+            "SELECT evidence_record_public(61, now(), 1, 1, 'x', '{}')",
+            "SELECT args FROM procrastinate_jobs",
+            "INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('mail', 'mail.tasks.send_single')",
+            "SELECT procrastinate_defer_jobs_v1(ARRAY[('general', 'x', 0, NULL, NULL, '{}', NULL)]::procrastinate_job_to_defer_v1[])",
         ):
             with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(forbidden)
+    letter = _jobs("credentials.tasks.send_changed")[-1]
+    before = mail.singles_waiting()
+    with as_role("worker"):
+        actions.send_changed(letter["subject"], version=letter["version"], at=AT)
+    assert mail.singles_waiting() == before + 1
     jobs.waiting()
 
 

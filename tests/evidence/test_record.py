@@ -11,6 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from tocsin.evidence import actions, policy, queries
 from tocsin.evidence.models import Event
 from tocsin.evidence.types import EventType, SubjectEvent
+from tocsin.kernel import schema
 from tocsin.kernel.errors import Refused
 
 AT = datetime(2026, 1, 15, 3, 0, 0, 123456, tzinfo=UTC)
@@ -55,3 +56,42 @@ def test_an_estate_keeps_its_kind() -> None:
     assert Event.objects.count() == 1
     with pytest.raises(Refused, match="kind 'demo'"):
         actions.open_estate(kind="live", at=AT)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_process_chooses_when_an_event_happened_for_the_log() -> None:
+    """A `txid` below the sequencer's horizon would keep an event out of the log for ever."""
+    schema.migrate()
+    forged = (
+        "INSERT INTO evidence_event (uuid, type, at, actor, event, commitment{}) "
+        "VALUES (gen_random_uuid(), 2, now(), 'x', '{{}}', 'x'{})"
+    )
+    for role in schema.ROLES:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET ROLE tocsin_{role}")
+            try:
+                for column, value in (("txid", "1"), ("id", "1")):
+                    with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+                        cursor.execute(forged.format(f", {column}", f", {value}"))
+                if role in ("operator", "console", "worker"):
+                    actions.record(EventType.FACT_RECORDED, at=AT, actor=role, body={})
+                    actions.record_many(EventType.NOTICE_FAILED, [SubjectEvent(1, b"s" * 16, AT, {})], actor=role, incident=None)
+                    continue
+                with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+                    cursor.execute(forged.format("", ""))
+            finally:
+                cursor.execute("RESET ROLE")
+    assert Event.objects.count() == 6
+
+
+@pytest.mark.django_db
+def test_the_public_process_records_one_type_of_event_and_the_owner_makes_it() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT evidence_record_public(61, %s, 7, NULL, NULL, %s)", [AT, '{"n":1}'])
+        (made,) = cursor.fetchone()
+        row = Event.objects.get(pk=made)
+        text = policy.event_json(EventType.PASSWORD_RESET, at=AT, actor="public", incident=7, subject=None, uuid=row.uuid, body={"n": 1})
+        assert bytes(row.event) == text
+        assert bytes(row.commitment) == policy.commitment(bytes(row.salt), text)
+        with pytest.raises(DatabaseError, match="no event of type 51"), transaction.atomic():
+            cursor.execute("SELECT evidence_record_public(51, %s, 7, NULL, NULL, '{}')", [AT])

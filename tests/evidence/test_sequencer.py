@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.db import connection, transaction
+from django.db.models import Count
 
 from tocsin.evidence import actions, policy, queries, sequencer
 from tocsin.evidence.models import Event
@@ -59,6 +60,34 @@ def test_every_event_is_proved_from_the_files(estate: Path) -> None:
         queries.prove(of_subject.id, subject_salt=b"x" * 16)
     with pytest.raises(Refused, match="erased"):
         queries.prove(of_subject.id)
+
+
+def test_counts_are_exact_at_every_moment(estate: Path) -> None:
+    """Sequenced, waiting, several incidents and none: the running counts say what counting one by one says."""
+
+    def one_by_one(incident: int | None) -> dict[EventType, int]:
+        found = Event.objects.all() if incident is None else Event.objects.filter(incident=incident)
+        return {EventType(t): n for t, n in found.values_list("type").annotate(n=Count("pk")).order_by("type")}
+
+    def agree() -> None:
+        for incident in (None, 1, 2, 3):
+            assert queries.counts(incident=incident) == one_by_one(incident)
+
+    agree()
+    with sequencer.open_log(estate) as log:
+        for turn in range(3):
+            record(10)
+            for incident in (None, 1, 2):
+                actions.record(EventType.FACT_RECORDED, at=AT, actor="ada", incident=incident, body={"turn": turn})
+            agree()
+            assert sequencer.sequence_once(log) == 13
+            agree()
+        actions.record(EventType.FACT_RECORDED, at=AT, actor="ada", incident=2, body={})
+        assert sequencer.sequence_once(log) == 1
+        agree()
+        actions.record(EventType.DUTY_CLOSED, at=AT, actor="ada", incident=2, body={})
+        agree()
+    assert queries.counts(incident=2) == {EventType.FACT_RECORDED: 4, EventType.DUTY_CLOSED: 1}
 
 
 def test_an_open_transaction_holds_the_horizon_and_loses_nothing(estate: Path) -> None:

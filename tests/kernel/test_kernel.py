@@ -8,6 +8,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from django.db import DatabaseError, connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,3 +98,37 @@ def test_logs_are_scrubbed(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(json.loads(line)["level"] for line in text.splitlines())
     for secret in ("ada", "bob@", "4111", "secret"):
         assert secret not in text
+
+
+@pytest.mark.django_db
+def test_a_database_error_in_the_log_quotes_no_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """DETAIL, CONTEXT and LINE name the values; the error and its traceback stay."""
+    statements = (
+        "INSERT INTO guests VALUES ('Wilhelmina'), ('Wilhelmina')",
+        "INSERT INTO guests VALUES (E'Wilhel\\n\\nmina Okonkwo')",
+        "SELECT 'Wilhelmina'::int",
+        "SELECT 'Wilhelmina' FROM nowhere",
+        "DO $$ BEGIN PERFORM 'Wilhelmina'::uuid; END $$",
+    )
+    before = logging.getLogger().handlers[:]
+    try:
+        logs.configure("worker")
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TEMPORARY TABLE guests (name text PRIMARY KEY CHECK (name NOT LIKE '%%Okonkwo%%')) ON COMMIT DROP")
+            for statement in statements:
+                try:
+                    with transaction.atomic():
+                        cursor.execute(statement)
+                except DatabaseError as e:
+                    logging.getLogger("tocsin.jobs").exception("job failed: %s", e)
+                    logging.getLogger("tocsin.jobs").error("job failed: %r", e.__cause__)
+    finally:
+        logging.getLogger().handlers[:] = before
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) == 2 * len(statements)
+    text = json.dumps(lines)
+    assert not [word for word in ("Wilhel", "Okonkwo", "mina") if word in text], text
+    assert "duplicate key value" in lines[0]["event"]
+    assert "direct cause" in lines[0]["exception"]
+    assert "UniqueViolation" in lines[0]["exception"]
+    assert "IntegrityError" in lines[0]["exception"]

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from tests.conftest import forget
 from tests.ports.servers import DROP, Server
-from tocsin.kernel import wiring
+from tocsin.kernel import schema, wiring
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
 from tocsin.mail import actions, intake, queries
@@ -357,3 +357,29 @@ def test_grants_let_each_process_do_its_part_and_no_more(estate: Path) -> None:
                 assert have == tables.get(table, set()), (role, table)
         cursor.execute("SELECT has_column_privilege('tocsin_intake', 'mail_inbound', 'deposit', 'SELECT')")
         assert cursor.fetchone()[0] is False
+
+
+@pytest.mark.django_db(transaction=True)
+def test_intake_takes_mail_in_and_can_do_nothing_else(estate: Path) -> None:
+    """The process that strangers talk to reaches neither log nor queue, and cannot read back what it took in."""
+    schema.migrate()
+    with connection.cursor() as cursor:
+        cursor.execute("SET ROLE tocsin_intake")
+        try:
+            taken = actions.take_in(LETTER, envelope_from="anna@mailbox.example", envelope_to=["help@shop.example"], at=AT)
+            assert actions.take_in(LETTER, envelope_from="anna@mailbox.example", envelope_to=["help@shop.example"], at=AT) == taken
+            for forbidden in (
+                "SELECT deposit FROM mail_inbound",
+                "SELECT id FROM evidence_event",
+                "INSERT INTO evidence_event (uuid, type, at, actor, event, commitment) VALUES (gen_random_uuid(), 80, now(), 'x', '{}', 'x')",
+                "SELECT evidence_record_public(61, now(), 1, 1, 'x', '{}')",
+                "SELECT credentials_ask_reset('x', gen_random_uuid(), now())",
+                "SELECT args FROM procrastinate_jobs",
+                "INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('mail', 'mail.tasks.send_single')",
+                "SELECT * FROM subjects_contact",
+            ):
+                with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+                    cursor.execute(forbidden)
+        finally:
+            cursor.execute("RESET ROLE")
+    assert queries.inbound(after_id=0, kinds=tuple(InboundKind), limit=5)[0].id == taken

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -24,7 +25,7 @@ from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, jobs, schema
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.mail import actions as mail
-from tocsin.notices import actions, frozen, policy, queries
+from tocsin.notices import actions, failures, frozen, policy, queries
 from tocsin.notices.models import Batch, Lane, Letter, Mailing, Receipt, RecipientException, Variant
 from tocsin.notices.types import MailingState, MailingStatus, Retry
 
@@ -55,7 +56,7 @@ def closes(mailing: int, at: datetime | None = None) -> MailingStatus:
     return s
 
 
-def test_a_whole_mailing(shop: Path, office: Office) -> None:
+def test_a_whole_mailing(shop: Path, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     emails: list[str | None] = [f"user{i}@{('gmail', 'yahoo')[i % 2]}.example" for i in range(2100)]
     emails += [
         "unknown1@gmail.example",
@@ -123,6 +124,17 @@ def test_a_whole_mailing(shop: Path, office: Office) -> None:
     with pytest.raises(BadInput, match="a new file"):
         actions.letters(mailing, file=shop / "letters.csv", at=AT, by="ada")
     assert Letter.objects.filter(exported_at=None).count() == 0
+    begun, ended_read = evidence.activity(types=[EventType.PERSONAL_DATA_READ])
+    assert (begun.actor, begun.body) == ("ada", {"what": "letters", "mailing": mailing, "stage": "begun"})
+    assert (ended_read.body["stage"], ended_read.body["letters"]) == ("ended", 2)
+
+    def power_cut(ids: list[int]) -> list[Any]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(failures.subjects, "postal", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        actions.letters(mailing, file=shop / "more.csv", at=AT, by="bob")
+    assert [(e.actor, e.body["stage"]) for e in evidence.activity(types=[EventType.PERSONAL_DATA_READ])[2:]] == [("bob", "begun")]
 
 
 def test_nothing_goes_out_without_two_signatures_over_exactly_this(shop: Path, office: Office) -> None:

@@ -1,6 +1,7 @@
 """A customers file's old hashes: checked line by line, copied in batches, joined to the register of subjects by their external ids.
 
-Each batch is one transaction and idempotent; a crash costs a repeat from the start of the file. An import never replaces a password that
+Each batch is one transaction and idempotent; a crash costs a repeat from the start of the file. The log has an entry before the first batch
+and one after the last, so that a run that breaks off is on record with who began it. An import never replaces a password that
 somebody has set, and what it brings is of epoch 1: brought after a cutover, it is dead on arrival.
 """
 
@@ -74,6 +75,8 @@ def import_hashes(
     started, totals = clock.monotonic(), dict.fromkeys(("read", "accepted", "updated", "rejected"), 0)
     with transaction.atomic():
         run = Import.objects.create(population=cutover.open_population(population), started_by=by, started_at=at)
+        begun = {"import": run.pk, "population": population}
+        evidence.record(EventType.CREDENTIALS_IMPORTED, at=at, actor=by, body={**begun, "stage": "begun"})
     digest = hashlib.sha256()
     lines = _lines(path, columns, header, digest.update)
     while batch := list(islice(lines, BATCH_ROWS)):
@@ -89,7 +92,7 @@ def import_hashes(
             EventType.CREDENTIALS_IMPORTED,
             at=at,
             actor=by,
-            body={"import": run.pk, "population": population, "file_sha256": digest.hexdigest(), **totals},
+            body={**begun, "stage": "ended", "file_sha256": digest.hexdigest(), **totals},
         )
     return ImportReport(id=run.pk, seconds=round(clock.monotonic() - started, 3), **totals)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import dataclass
 from datetime import datetime
 
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
-from tocsin.kernel import sql
+from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
@@ -16,6 +18,7 @@ from .sign_in import digest
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 
 SHOWN_MAX = 1000
+COUNT_SHARE = 6  # a count is kept so many times as long as it took, so that counting never fills more than a seventh of the time
 
 
 def session(sid: str, *, at: datetime) -> SessionInfo | None:
@@ -50,14 +53,19 @@ def cutover(id: int) -> CutoverInfo:
     return cutovers.info(row)
 
 
-def status(of: int | str = "customers") -> CutoverStatus:
-    """Return where a population stands, by its name or by one of its cutovers. Counts passwords one by one: seconds at 24 million."""
+def status(of: int | str = "customers", *, max_age_s: float = 0.0) -> CutoverStatus:
+    """Return where a population stands, by its name or by one of its cutovers.
+
+    Counting passwords one by one takes seconds at 24 million. Whoever asks again and again passes `max_age_s` and gets live and dead as
+    they were counted by this process at most that long ago, or COUNT_SHARE times as long as the counting took; `age_s` tells. Everything
+    else is as it is now, and a commit or an abort is counted at once.
+    """
     found = Cutover.objects.select_related("population")
     row = found.filter(pk=of).first() if isinstance(of, int) else found.filter(population__name=of).order_by("-pk").first()
     home = row.population if row is not None else Population.objects.filter(name=str(of)).first()
     if home is None:
         raise NotFound(f"no cutover and no population {of!r}")
-    live, dead = sql.rows("credentials", "live_and_dead", population=home.pk)[0]
+    live, dead, age_s = _live_and_dead(home, max_age_s=max_age_s)
     epochs = Epoch.objects.filter(population=home, cred_class="password").values_list("epoch", flat=True)
     return CutoverStatus(
         population=home.name,
@@ -70,7 +78,55 @@ def status(of: int | str = "customers") -> CutoverStatus:
         nodes=tuple(CutoverAck.objects.filter(cutover=row).order_by("node").values_list("node", flat=True)[:SHOWN_MAX]) if row else (),
         canaries_tried=row.canaries_tried if row else 0,
         canaries_refused=row.canaries_refused if row else 0,
+        age_s=round(age_s, 1),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Live and dead passwords of a population at a version of its epochs, when they were counted and how long that took."""
+
+    version: int
+    live: int
+    dead: int
+    at: float
+    took_s: float
+
+
+_counted: dict[int, _Counted] = {}
+_counting = threading.Lock()
+
+
+def _live_and_dead(home: Population, *, max_age_s: float) -> tuple[int, int, float]:
+    """Return live, dead and their age in seconds. One thread counts; the others take what there is, if it is of this version."""
+
+    def kept(limit_s: float) -> tuple[int, int, float] | None:
+        last = _counted.get(home.pk)
+        if last is None or last.version != home.version:
+            return None
+        age = clock.monotonic() - last.at
+        return (last.live, last.dead, age) if age < max(limit_s, COUNT_SHARE * last.took_s) else None
+
+    if max_age_s <= 0:
+        return (*_count(home), 0.0)
+    if found := kept(max_age_s):
+        return found
+    if not _counting.acquire(blocking=False):
+        if found := kept(float("inf")):
+            return found
+        _counting.acquire()
+    try:
+        return kept(max_age_s) or (*_count(home), 0.0)
+    finally:
+        _counting.release()
+
+
+def _count(home: Population) -> tuple[int, int]:
+    began = clock.monotonic()
+    live, dead = sql.rows("credentials", "live_and_dead", population=home.pk)[0]
+    ended = clock.monotonic()
+    _counted[home.pk] = _Counted(version=home.version, live=live, dead=dead, at=ended, took_s=ended - began)
+    return live, dead
 
 
 def reset_counts(incident: int) -> ResetCounts:

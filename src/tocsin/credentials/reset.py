@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
-from tocsin.kernel import clock, config, jobs, sql
+from tocsin.kernel import clock, config, sql
 from tocsin.kernel.errors import BadInput, Fault, NotFound
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest
@@ -23,12 +23,11 @@ from tocsin.mail import actions as mail
 from tocsin.subjects import queries as subjects
 
 from . import lease, letters, policy
-from .models import Account, ResetToken
+from .models import Account, Credential, ResetToken
 from .passwords import hashing
 from .sign_in import digest, login_of
 from .types import TOKEN_LIFE
 
-JOB_PRIORITY = 20  # before any bulk work
 CONTEXT_WORDS_MAX = 16
 CONTEXT_DIGEST_BYTES = 8
 TOKENS_KEPT = timedelta(days=1)
@@ -41,16 +40,7 @@ def request_reset(email: str, *, at: datetime) -> None:
     """
     if not policy.looks_like_address(email):
         raise BadInput(Fault("email", f"{len(email)} characters", "an e-mail address like name@example.org"))
-    lookup = login_of(email).hex()
-    with transaction.atomic():
-        jobs.enqueue(
-            "credentials.tasks.send_reset",
-            priority=JOB_PRIORITY,
-            unless_waiting=f"reset:{lookup}",
-            lookup=lookup,
-            request=str(uuid4()),
-            asked_us=clock.us(at),
-        )
+    sql.rows("credentials", "ask_reset", lookup=login_of(email), request=uuid4(), at=at)
 
 
 def send_reset(lookup: bytes, *, request: UUID, token: Private[str], at: datetime, population: str = "customers") -> bool:
@@ -111,7 +101,8 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> None:
 
     Raises NotFound for a link that was used, has expired, was replaced or never existed (one answer for all), BadInput with every reason
     against the password (the link stays good), Busy when all hashing slots are taken, Unavailable without a lease. Of two uses at the
-    same time exactly one succeeds. Password, evidence, and the letter about it commit together.
+    same time exactly one succeeds. Password, evidence, and the job of the letter about it commit together: one function of the database does
+    all three, for this process may write nothing else.
     """
     lease.check()
     found = sql.rows("credentials", "live_token", token=digest(token), at=at)
@@ -123,23 +114,15 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> None:
         _refuse_old(token, password, at=at)
         stored = hashing.make(password)
     lease.check()
-    with transaction.atomic():
-        done = sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at)
-        if not done:
-            raise NotFound("this link was used, has expired, or was replaced by a newer one")
-        account, subject, salt, incident, version, epoch = done[0]
-        body = {"epoch": epoch, "version": version}
-        if subject is None or salt is None:  # a canary, or somebody whose data was erased
-            evidence.record(EventType.PASSWORD_RESET, at=at, actor="public", incident=incident, body=body)
-        else:
-            evidence.record_subject(
-                EventType.PASSWORD_RESET, at=at, actor="public", incident=incident, subject=subject, salt=bytes(salt), body=body
-            )
-            jobs.enqueue("credentials.tasks.send_changed", priority=JOB_PRIORITY, subject=subject, version=version)
+    if not sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at):
+        raise NotFound("this link was used, has expired, or was replaced by a newer one")
 
 
 def send_changed(subject: int, *, version: int, at: datetime) -> None:
-    """Tell somebody by mail that the password was changed; at most one letter per change."""
+    """Tell somebody by mail that the password was changed; at most one letter per change, and none if it was not: a job is only a claim."""
+    changed = Credential.objects.filter(account__subject=subject, cred_class="password", version__gte=max(version, 1))
+    if not changed.exists():
+        return
     current = config.current()
     letter = letters.changed_letter(
         brand=current.company.brand, site=f"{current.web.public_url.rstrip('/')}/passwordchange", help_address=current.mail.help_address

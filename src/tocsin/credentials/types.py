@@ -150,6 +150,7 @@ class CutoverStatus:
     nodes: tuple[str, ...]
     canaries_tried: int
     canaries_refused: int
+    age_s: float = 0.0  # how long ago `live` and `dead` were counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 
 
@@ -48,6 +50,23 @@ class Head(models.Model):
     size = models.BigIntegerField(primary_key=True)
     root = models.BinaryField()
     txid_to = models.BigIntegerField()
+
+
+class Count(models.Model):
+    """How many events of a type there were in the first `size` leaves, of one incident and of all. Written where a turn changed it.
+
+    Running sums, so that the newest row answers: nobody counts 24 million events. `incident` 0 means none, as in the leaf.
+    """
+
+    size = models.BigIntegerField()
+    type = models.SmallIntegerField()
+    incident = models.IntegerField()
+    of_incident = models.BigIntegerField()
+    of_type = models.BigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["type", "incident", "size"], name="evidence_count_incident")]
+        indexes: ClassVar = [models.Index(fields=["type", "size"], name="evidence_count_type")]
 
 
 class Checkpoint(models.Model):

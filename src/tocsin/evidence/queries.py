@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from django.db.models import Count
-
 from tocsin.kernel import config, sql
 from tocsin.kernel.errors import NotFound, Refused
 from tocsin_tlog import checkpoint, proof
@@ -47,9 +45,11 @@ def entries_of_subject(subject: int) -> list[Entry]:
 
 
 def counts(*, incident: int | None = None) -> dict[EventType, int]:
-    """Return how many events of each type there are."""
-    found = Event.objects.all() if incident is None else Event.objects.filter(incident=incident)
-    return {EventType(t): n for t, n in found.values_list("type").annotate(n=Count("pk")).order_by("type")}
+    """Return how many events of each type there are, exactly: the sequencer's running counts and what it has not taken in yet."""
+    head = Head.objects.order_by("-size").first()
+    size, txid_from = (head.size, head.txid_to) if head else (0, 0)
+    found = sql.rows("evidence", "counts", incident=incident, types=[int(t) for t in EventType], size=size, txid_from=txid_from)
+    return {EventType(t): int(n) for t, n in found}
 
 
 def log_status() -> LogStatus:

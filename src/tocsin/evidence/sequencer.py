@@ -4,7 +4,7 @@ A turn, and what a crash after each step costs:
 
     1  read the events between the last horizon and the present one; append their leaves    nothing: the next start cuts them off
     2  fsync the log's files                                                                nothing: the same
-    3  commit the batches and the head to the database                                      the next start keeps the leaves and signs
+    3  commit batches, head and counts to the database                                       the next start keeps the leaves and signs
     4  sign and publish the checkpoint                                                      the checkpoint's row: written at the next start
 
 The horizon is the oldest transaction still running: below it every transaction is decided, so that no event can slip in behind us. A
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -71,21 +72,32 @@ def sequence_once(appender: Appender) -> int:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         txid_to = int(sql.rows("evidence", "horizon")[0][0])
-        batches = list(_append(appender, txid_from=txid_from, txid_to=txid_to))
+        seen: Counter[tuple[int, int]] = Counter()
+        batches = list(_append(appender, seen, txid_from=txid_from, txid_to=txid_to))
         if not batches:
             return 0
         sealed = appender.sync()
         Batch.objects.bulk_create(batches)
         Head.objects.create(size=sealed.size, root=sealed.root, txid_to=txid_to)
+        kinds = sorted(seen)
+        sql.execute(
+            "evidence",
+            "add_counts",
+            size=sealed.size,
+            types=[type for type, _ in kinds],
+            incidents=[incident for _, incident in kinds],
+            ns=[seen[kind] for kind in kinds],
+        )
     _publish(appender)
     return sum(b.n for b in batches)
 
 
-def _append(appender: Appender, *, txid_from: int, txid_to: int) -> Iterator[Batch]:
-    """Append the leaves of all events in the window, a batch at a time."""
+def _append(appender: Appender, seen: Counter[tuple[int, int]], *, txid_from: int, txid_to: int) -> Iterator[Batch]:
+    """Append the leaves of all events in the window, a batch at a time; count them by type and incident."""
     rows = sql.stream("evidence", "next_events", batch_rows=BATCH_ROWS, txid_from=txid_from, txid_to=txid_to)
     while batch := list(islice(rows, BATCH_ROWS)):
         first = appender.append([_leaf(row) for row in batch])
+        seen.update((type, incident or 0) for _, type, _, incident, _ in batch)
         yield Batch(txid_from=txid_from, txid_to=txid_to, id_from=batch[0][0], id_to=batch[-1][0], first_index=first, n=len(batch))
 
 

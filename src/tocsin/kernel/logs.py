@@ -16,10 +16,18 @@ import structlog
 ADDRESS = re.compile(r"[^\s<>\"'(),:;]+@[^\s<>\"'(),:;]+\.[a-zA-Z]{2,}")
 CARD = re.compile(r"\b(?:\d[ -]?){12,18}\d\b")
 SECRET_IN_URL = re.compile(r"(postgres(?:ql)?://[^:/@\s]+):[^@\s]+@")
+# What PostgreSQL adds to an error quotes rows, keys and statements: it goes, up to the next error of the chain. A value may hold line ends.
+DETAIL = re.compile(
+    r"(^[ |+]*|\\n)(?:DETAIL|CONTEXT|HINT|QUERY|STATEMENT|LINE \d+):.*?"
+    r"(?=\n\s*\n[ |]*(?:The above exception|During handling)|\n[ |+-]*Traceback \(|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+BAD_INPUT = re.compile(r"(invalid input (?:syntax|value) for [^:\n]+: ).*")
 
 
 def scrub(text: str) -> str:
-    """Return the text with e-mail addresses, card-like numbers and passwords in connection strings masked."""
+    """Return the text with e-mail addresses, card-like numbers, passwords in connection strings and what PostgreSQL quotes masked."""
+    text = BAD_INPUT.sub(r"\1<value>", DETAIL.sub(r"\1<detail dropped>", text))
     return CARD.sub("<number>", ADDRESS.sub("<address>", SECRET_IN_URL.sub(r"\1:***@", text)))
 
 

@@ -13,10 +13,13 @@ BEGIN
 END $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
--- The queue: whoever acts may enqueue; only workers fetch and finish.
-GRANT SELECT, INSERT ON procrastinate_jobs, procrastinate_events TO tocsin_operator, tocsin_console, tocsin_public, tocsin_intake;
+-- The queue: whoever acts may enqueue; only workers fetch and finish. The public site and intake, which strangers talk to, can neither put
+-- a job in nor see one: the site enqueues its two jobs through functions of the credentials room, intake none.
+REVOKE ALL ON procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers FROM tocsin_public, tocsin_intake;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM tocsin_public, tocsin_intake;
+GRANT SELECT, INSERT ON procrastinate_jobs, procrastinate_events TO tocsin_operator, tocsin_console;
 GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers TO tocsin_worker;
-GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tocsin_operator, tocsin_console, tocsin_worker, tocsin_sequencer;
 GRANT SELECT ON django_migrations, django_content_type TO tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 -- Sign-in and its lock-out belong to the console alone.
 GRANT SELECT, INSERT, UPDATE, DELETE ON django_session, axes_accessattempt, axes_accesslog, axes_accessfailurelog, axes_accessattemptexpiration TO tocsin_console;

@@ -155,13 +155,19 @@ def queue_letters(mailing: int, *, at: datetime) -> int:
 
 
 def export_letters(mailing: int, file: Path, *, at: datetime, by: str) -> LetterReport:
-    """Write the letters of a mailing as CSV for a print house; see `actions.letters`."""
+    """Write the letters of a mailing as CSV for a print house; see `actions.letters`.
+
+    That somebody will read the addresses is recorded before the first is opened, how many were read after the last: a run that breaks off
+    between leaves the first entry alone.
+    """
     incident = Mailing.objects.values_list("incident", flat=True).get(pk=mailing)
     written, skipped, digest, key = 0, 0, hashlib.sha256(), code_key()
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as e:
         raise BadInput.of("file", str(file), f"a new file in a folder that can be written to ({e.strerror})") from None
+    reading = {"what": "letters", "mailing": mailing}
+    evidence.record(EventType.PERSONAL_DATA_READ, at=at, actor=by, incident=incident, body={**reading, "stage": "begun"})
     with os.fdopen(descriptor, "w", newline="", encoding="utf-8") as out:
         table = csv.writer(out)
         table.writerow(COLUMNS)
@@ -186,7 +192,7 @@ def export_letters(mailing: int, file: Path, *, at: datetime, by: str) -> Letter
         at=at,
         actor=by,
         incident=incident,
-        body={"what": "letters", "mailing": mailing, "letters": written, "skipped": skipped, "sha256": digest.hexdigest()},
+        body={**reading, "stage": "ended", "letters": written, "skipped": skipped, "sha256": digest.hexdigest()},
     )
     return LetterReport(letters=written, skipped=skipped, file=str(file))
 

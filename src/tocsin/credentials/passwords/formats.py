@@ -88,6 +88,12 @@ def cost_ms(stored: str) -> float:
             return MS_PER_HASH
 
 
+def argon2_work(stored: str) -> int:
+    """Return the work in an Argon2id hash: kibibytes times passes. What one verification costs is proportional to it."""
+    memory, passes, _ = stored.split("$")[3].split(",")
+    return int(memory.removeprefix("m=")) * int(passes.removeprefix("t="))
+
+
 def verify(stored: str, password: bytes) -> bool:
     """Tell whether a password has this hash. Slow on purpose for most formats: call it inside a hashing slot and no transaction."""
     match format_of(stored):

@@ -69,15 +69,20 @@ def make(password: Private[str]) -> str:
     return _argon2.hash(policy.normal(password.reveal()))
 
 
-def matches(stored: str | None, password: Private[str]) -> bool:
-    """Tell whether a password has this hash, at the price of one Argon2id at least: a missing or cheap hash costs a dummy beside it.
+def matches(stored: str | None, password: Private[str], *, ours: bool = True) -> bool:
+    """Tell whether a password has this hash, at the price of exactly one Argon2id whoever asks: a missing or cheap hash costs a dummy.
 
-    Imported hashes were made of the bytes as typed, ours of the normalised text; where the two differ both are tried.
+    `ours` tells that the hash was made here, of the normalised text; an imported one was made of the bytes as typed. An Argon2id hash is
+    tried with that one form: trying both would tell by the clock that the account exists. Other imported formats are tried with both.
     """
-    forms = dict.fromkeys((policy.normal(password.reveal()), password.reveal()))
-    right = stored is not None and any(formats.verify(stored, f.encode("utf-8", "surrogatepass")) for f in forms)
+    typed, normal = (f.encode("utf-8", "surrogatepass") for f in (password.reveal(), policy.normal(password.reveal())))
     if stored is None or formats.format_of(stored) != "argon2id":
-        formats.verify(_dummy(), next(iter(forms)).encode("utf-8", "surrogatepass"))
+        right = stored is not None and any(formats.verify(stored, form) for form in dict.fromkeys((normal, typed)))
+        formats.verify(_dummy(), normal)
+        return right
+    right = formats.verify(stored, normal if ours else typed)
+    if formats.argon2_work(stored) < formats.argon2_work(_dummy()):
+        formats.verify(_dummy(), normal)
     return right
 
 

@@ -1,22 +1,23 @@
 -- Nobody may read a hash column or a whole table of secrets: reading goes through the live views, and the public process writes through
--- functions (migration 0002). The operator's process imports, arms, commits and plants canaries; the worker makes reset links.
+-- functions (migrations 0002 and 0003). The operator's process imports, arms, commits and plants canaries; the worker makes reset links.
 REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, credentials_credential, credentials_session, credentials_resettoken,
   credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject,
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 REVOKE ALL ON FUNCTION credentials_open_session, credentials_end_session, credentials_revoked_hash, credentials_redeem, credentials_renew_lease,
-  credentials_ack, credentials_leave
+  credentials_ack, credentials_leave, credentials_ask_reset
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
 GRANT SELECT ON credentials_live_credential, credentials_live_session, credentials_live_resettoken TO tocsin_public, tocsin_operator;
 GRANT EXECUTE ON FUNCTION credentials_open_session, credentials_end_session TO tocsin_public, tocsin_operator;
-GRANT EXECUTE ON FUNCTION credentials_revoked_hash, credentials_redeem, credentials_renew_lease, credentials_ack, credentials_leave TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_revoked_hash, credentials_redeem, credentials_renew_lease, credentials_ack, credentials_leave,
+  credentials_ask_reset TO tocsin_public;
 
 -- The state of the cutover holds no secret.
 GRANT SELECT ON credentials_population, credentials_epoch, credentials_cutover TO tocsin_operator, tocsin_console, tocsin_public, tocsin_worker;
 GRANT SELECT ON credentials_cutoverack, credentials_nodelease TO tocsin_operator, tocsin_console;
-GRANT SELECT (account_id, class, epoch, version, set_at) ON credentials_credential TO tocsin_operator, tocsin_console;
+GRANT SELECT (account_id, class, epoch, version, set_at) ON credentials_credential TO tocsin_operator, tocsin_console, tocsin_worker;
 GRANT SELECT (account_id, epoch, version, created_at) ON credentials_session TO tocsin_operator, tocsin_console;
 GRANT SELECT (account_id, epoch, created_at, expires_at, used_at, revoked_at) ON credentials_resettoken TO tocsin_operator, tocsin_console, tocsin_worker;
 GRANT SELECT ON credentials_account TO tocsin_operator, tocsin_console, tocsin_worker;

@@ -1,4 +1,5 @@
--- The command line fills the register; workers open contact points; the public site and intake find an address by its keyed digest only.
+-- The command line fills the register; workers open contact points and forget; the console reads. The public site, intake and the sequencer
+-- have no right on any of these tables.
 REVOKE ALL ON subjects_subject, subjects_contact, subjects_holding, subjects_holdingstore, subjects_card, subjects_import, subjects_reject
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 GRANT SELECT, INSERT, UPDATE ON subjects_subject TO tocsin_operator;
