@@ -227,6 +227,10 @@ def test_the_desk_from_case_to_case(running: int) -> None:
     assert "Answered." in text(client.get(second))
     empty_answer = client.post(f"{second}/answer", {"text": "  "})
     assert empty_answer.status_code == 400
+    secret = client.post(f"{second}/answer", {"text": "Your card 4111 1111 1111 1111 is safe."})
+    assert secret.status_code == 400
+    assert "1111 is safe.</textarea>" in secret.content.decode()  # what was typed stays
+    assert 'role="alert"' in secret.content.decode()
     assert client.post(f"{second}/answer", {"text": "Yes, it is; we changed the address."}).headers["Location"] == "/desk"
     status = desk.status()
     assert (status.received, status.answered, status.open) == (2, 2, 0)

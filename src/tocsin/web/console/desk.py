@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.contrib import messages
@@ -10,7 +11,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from tocsin.kernel import clock
-from tocsin.kernel.errors import BadInput, Refused
+from tocsin.kernel.errors import BadInput, Fault, Refused
 from tocsin.support import actions, queries
 
 from .page import page, span, staff_only, who
@@ -42,9 +43,14 @@ def take_next(request: HttpRequest) -> HttpResponse:
 @require_GET
 def case(request: HttpRequest, case: int) -> HttpResponse:
     """Show one case: what the person wrote, redacted, and the answers that may fit."""
+    return _case(request, case)
+
+
+def _case(request: HttpRequest, case: int, *, typed: str = "", faults: Sequence[Fault] = ()) -> HttpResponse:
     found = queries.case(case, by=who(request), at=clock.now())
     suggestions = [(s.version, s.question.replace("_", " "), s.text) for s in found.suggestions]
-    return page("case", {"case": found, "urgency": found.urgency.replace("_", " "), "suggestions": suggestions}, request)
+    words = {"urgency": found.urgency.replace("_", " "), "suggestions": suggestions, "typed": typed, "faults": faults}
+    return page("case", {"case": found, **words}, request, status=400 if faults else 200)
 
 
 @staff_only
@@ -54,7 +60,9 @@ def answer(request: HttpRequest, case: int) -> HttpResponse:
     version, text = request.POST.get("version", ""), request.POST.get("text", "").strip()
     try:
         actions.answer(case, answer_version=int(version) if version.isdigit() else None, text=text or None, by=who(request), at=clock.now())
-    except (Refused, BadInput) as e:
+    except BadInput as e:
+        return _case(request, case, typed=text, faults=e.faults)
+    except Refused as e:
         messages.error(request, str(e))
         return redirect(f"/desk/{case}")
     messages.success(request, "Answered.")
