@@ -17,7 +17,6 @@ ABOUT = ("bench", "at", "machine", "load", "python")
 READ = {
     "cutover": "Ending every credential by raising an epoch, against one UPDATE of every password on the same table. `ratio`: UPDATE / commit.",
     "sender": "CPU (user + system) of the sending process for one personal, signed message, against OpenSSL's raw RSA-2048 signature and smtplib.",
-    "intake": "Mail committed to PostgreSQL before the 250, client and server on the same two cores.",
     "exposure": "Reach in a large data map with every cut, and the duty engine, beside networkx and bare mask tests.",
 }
 

@@ -178,3 +178,10 @@ def test_modules_have_names_of_their_own() -> None:
     """`python -m tocsin` does not exist; settings and sites live where the floors know them."""
     assert not (SRC / "__main__.py").exists()
     assert {p.name for p in SRC.iterdir() if p.is_dir() and p.name != "__pycache__"} == {*ROOMS, "kernel", "drills", "web", "cli"}
+
+
+def test_tests_never_meet_the_database_of_an_estate() -> None:
+    """A shell that points at a live estate must not become the test database: the plugin overwrites the variable."""
+    import os
+
+    assert os.environ["TOCSIN_DATABASE_URL"] == os.environ["TOCSIN_TEST_DATABASE_URL"]

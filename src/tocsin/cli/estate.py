@@ -20,7 +20,7 @@ from typing import IO, Annotated, Any
 import typer
 
 from tocsin.kernel import config
-from tocsin.kernel.errors import BadInput, Refused, TocsinError, Unavailable
+from tocsin.kernel.errors import BadInput, NotFound, Refused, TocsinError, Unavailable
 from tocsin.kernel.localpg import LocalPg, default_home, tied, write_private
 
 from . import output
@@ -29,6 +29,7 @@ from .supervisor import Child, Supervisor
 
 DEFAULT_PORTS = {"console": 8000, "public": 8001, "intake": 2526, "smtp": 2525, "http": 8025}
 DATABASE_STOP_S_MAX = 0.8  # then at once, and the next start recovers: two seconds after Ctrl-C nothing is left
+ROLES_FILE = Path("keys") / "roles.json"
 PYTHON = (sys.executable, "-P", "-m")
 
 
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add the estate commands."""
     app.command()(up)
     app.command()(demo)
+    app.command()(connection)
     app.command(hidden=True)(migrate)
 
 
@@ -89,8 +91,34 @@ def migrate() -> None:
     sealing.create_all()
     schema.migrate()
     evidence.open_estate(kind=current.estate.kind)
+    file = current.home / ROLES_FILE
+    passwords = schema.set_passwords(current.database_url, kept=_kept_passwords(file))
+    write_private(file, json.dumps(passwords))
     output.as_json = True
-    output.emit(schema.set_passwords(current.database_url))
+    output.emit({role: schema.dsn(current.database_url, role, password) for role, password in passwords.items()})
+
+
+def _kept_passwords(file: Path) -> dict[str, str]:
+    """Return the passwords of the process roles from an earlier start: they stay, so that processes on other machines stay connected."""
+    try:
+        kept: dict[str, str] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    return kept
+
+
+def connection(role: Annotated[str, typer.Argument(help="worker, console, public, intake, sequencer or operator.")]) -> None:
+    """Print a process role's connection string, for TOCSIN_DATABASE_URL on another machine. Treat it as a password."""
+    from tocsin.kernel import schema
+
+    current = config.current()
+    server = os.environ.get("TOCSIN_DATABASE_URL")
+    passwords = _kept_passwords(current.home / ROLES_FILE)
+    if role not in passwords:
+        raise NotFound(f"no role {role!r} in {current.home / ROLES_FILE}: one of {', '.join(passwords) or 'none; start the estate once'}")
+    if not server:
+        raise Refused("set TOCSIN_DATABASE_URL to the server: the embedded database listens on this machine alone")
+    output.emit({"role": role, "dsn": schema.dsn(server, role, passwords[role])})
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,13 @@ class EventType(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
+# Always of one customer: found by that customer, never in the list of acts.
+OF_CUSTOMERS = frozenset({
+    EventType.RESET_REQUESTED, EventType.PASSWORD_RESET, EventType.NOTICE_HANDED_OVER, EventType.NOTICE_FAILED, EventType.NOTICE_IN_DOUBT,
+    EventType.LETTER_QUEUED,
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class SubjectEvent:
     """An event that touches one customer, before it is recorded. `salt` is the subject's 16 bytes; `body` holds no personal data."""

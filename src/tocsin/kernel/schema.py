@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -28,13 +29,16 @@ def migrate() -> None:
             cursor.execute(file.read_text())
 
 
-def set_passwords(owner_dsn: str) -> dict[str, str]:
-    """Give each process role a fresh password and return its connection string. Call as owner, before the processes start."""
-    parts = urlsplit(owner_dsn)
-    dsns = {}
+def set_passwords(owner_dsn: str, *, kept: Mapping[str, str]) -> dict[str, str]:
+    """Give each process role its kept password, or a fresh one, and return the passwords. Call as owner, before the processes start."""
+    passwords = {role: kept.get(role) or secrets.token_urlsafe(24) for role in ROLES}
     with transaction.atomic(), connection.cursor() as cursor:
-        for role in ROLES:
-            password = secrets.token_urlsafe(24)
+        for role, password in passwords.items():
             cursor.execute(pg.SQL("ALTER ROLE {} PASSWORD {}").format(pg.Identifier(f"tocsin_{role}"), pg.Literal(password)).as_string())
-            dsns[role] = urlunsplit(parts._replace(netloc=f"tocsin_{role}:{quote(password)}@{parts.hostname}:{parts.port or 5432}"))
-    return dsns
+    return passwords
+
+
+def dsn(owner_dsn: str, role: str, password: str) -> str:
+    """Return the connection string of a process role on the owner's server."""
+    parts = urlsplit(owner_dsn)
+    return urlunsplit(parts._replace(netloc=f"tocsin_{role}:{quote(password)}@{parts.hostname}:{parts.port or 5432}"))

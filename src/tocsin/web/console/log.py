@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET, require_http_methods
 
 from tocsin.evidence import actions, queries
-from tocsin.evidence.types import EventType
+from tocsin.evidence.types import OF_CUSTOMERS, EventType
 from tocsin.kernel import clock
 from tocsin.kernel.errors import NotFound
 from tocsin.subjects import queries as subjects
@@ -35,7 +35,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "status": queries.log_status(),
         "counts": [(t, n) for t, n in queries.counts().items()],
         "entries": queries.activity(limit=PAGE_ROWS, types=types, newest_first=True),
-        "types": list(EventType),
+        "types": [t for t in EventType if t not in OF_CUSTOMERS],
         "wanted": types[0] if types else None,
     }
     return page("log", context, request)
