@@ -49,7 +49,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the synthetic customers.")] = 2012,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted demo instead of starting clean.")] = False,
 ) -> None:
-    """Live through a whole incident on an embedded estate, then look around in the console."""
+    """Live through a whole incident on an embedded estate, then look around in the console.
+
+    Starts clean: what an earlier demo left in its home is deleted. With --resume an interrupted one goes on.
+    """
     from tocsin.drills import scenario as scenarios
 
     checked = scenarios.load(scenario)  # all faults before anything is touched

@@ -11,6 +11,7 @@ from tocsin.cli import output
 from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock
 from tocsin.kernel.private import Private
+from tocsin.staff.types import ROLES
 
 operator = typer.Typer(no_args_is_help=True, help="The people who may act.")
 approval = typer.Typer(no_args_is_help=True, help="Acts that need two people.")
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
 @operator.command("add")
 def add(
     name: str,
-    role: Annotated[list[str], typer.Option(help="A role; may be given several times.")],
+    role: Annotated[list[str], typer.Option(help=f"A role; may be given several times: {', '.join(ROLES)}.")],
     public_key: Annotated[str, typer.Option(help="Hex of an Ed25519 key kept elsewhere; without it a key pair is made.")] = "",
     password: Annotated[bool, typer.Option("--password", help="Ask for a password for the console.")] = False,
 ) -> None:
