@@ -209,3 +209,9 @@ def test_parameters_are_refused_with_all_their_faults() -> None:
     assert (good.customers, good.call_minutes, good.draft) == (10, 7.0, (Draft(1, 5),))
     parse_params({"draft": 3}, faults=faults)
     assert [f.field for f in faults] == ["surge.draft"]
+
+
+def test_the_hours_behind_a_forecast() -> None:
+    """The specification's arithmetic: 1.2 million calls of 6 minutes, or 864,000 letters alone and with releases for 70 %."""
+    hours = policy.staff_hours(Params(customers=24_000_000), calls=1_200_000, letters=864_000)
+    assert hours == {"by_phone": 120_000, "by_letter": 86_400, "by_letter_with_releases": 28_944}

@@ -39,6 +39,7 @@ def build(run: Run, *, vault: dict[str, Any]) -> dict[str, Any]:
             "forecast_max_wait_s": forecast["max_wait_s"],
             "max_wait_s": desk["max_wait_s"],
             "if_phones_were_open": forecast["if_phones_were_open"],
+            "forecast_staff_hours": forecast["staff_hours"],
         },
         "evidence": {k: sealed[k] for k in ("entries", "checkpoint_size", "verified", "proved_customer", "proof_bytes")},
         "vault": {"cards": vault["cards"], "released": vault["released"]},

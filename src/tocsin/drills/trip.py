@@ -23,6 +23,7 @@ from tocsin.obligations import queries as laws
 from tocsin.subjects import actions as subjects
 from tocsin.support import actions as support
 from tocsin.surge import actions as surge
+from tocsin.surge import queries as surge_known
 
 from . import crew, generator, people
 from .drill import Drill
@@ -135,6 +136,7 @@ def forecast(drill: Drill) -> Figures:
         "letters": round(made.letters.p50),
         "max_wait_s": round(made.max_wait_s.p50),
         "if_phones_were_open": {k: round(getattr(open_lines, k)) for k in ("offered", "served", "abandoned", "blocked")},
+        "staff_hours": surge_known.staff_hours(drill.scenario.surge, made),
         "customers": drill.scenario.surge.customers,
     }
 

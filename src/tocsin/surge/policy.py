@@ -331,3 +331,18 @@ def _phone_figures(run: PhoneRun, fresh: Array, draw: _Draws, per_hour: int) -> 
 def _spread(values: Any, digits: int = 0) -> Spread:
     low, middle, high = (float(q) for q in np.quantile(values, (0.1, 0.5, 0.9)))
     return Spread(round(low, digits), round(middle, digits), round(high, digits))
+
+
+def staff_hours(params: Params, *, calls: float, letters: float) -> dict[str, int]:
+    """Return the hours of work behind a forecast: if everybody called, if all wrote and each letter is answered alone, and with releases.
+
+    Waiting, breaks and learning are not in it: divide by what one person really works a day (4.76 productive hours of 8 in the
+    specification's arithmetic). Source: specification of the surge, section 6.
+    """
+    bulk = params.bulk_a / (params.bulk_a + params.bulk_b)
+    mixed = (1 - bulk) * params.letter_minutes + bulk * params.bulk_minutes
+    return {
+        "by_phone": round(calls * params.call_minutes / 60),
+        "by_letter": round(letters * params.letter_minutes / 60),
+        "by_letter_with_releases": round(letters * mixed / 60),
+    }

@@ -21,6 +21,11 @@ def forecast(params: Params) -> Forecast:
     return replace(made, seconds=round(clock.monotonic() - begun, 3))
 
 
+def staff_hours(params: Params, made: Forecast) -> dict[str, int]:
+    """Return the hours of work behind a forecast: if all called, if all wrote, and with released answers."""
+    return policy.staff_hours(params, calls=made.calls, letters=made.letters.p50)
+
+
 def latest(incident: int) -> Forecast | None:
     """Return the latest forecast kept for an incident, or None."""
     row = Measure.objects.filter(incident=incident, kind="forecast").order_by("-id").first()
