@@ -361,4 +361,10 @@ def test_a_long_log_is_sampled_and_says_so(running: int, monkeypatch: pytest.Mon
 
 def test_spans_read_well() -> None:
     minutes = incident.timedelta
-    assert [page.span(minutes(minutes=n)) for n in (0, 59, 60, 47 * 60, 48 * 60)] == ["0 min", "59 min", "1 h 0 min", "47 h 0 min", "2 days"]
+    assert [page.span(minutes(minutes=n)) for n in (0, 59, 60, 47 * 60, 48 * 60)] == [
+        "0 min",
+        "59 min",
+        "1 h 0 min",
+        "47 h 0 min",
+        "2 days",
+    ]
