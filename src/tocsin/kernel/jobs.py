@@ -32,7 +32,7 @@ from .errors import BadInput, Busy, NotFound, Refused, Unavailable
 LEASE_S = 90
 HEARTBEAT_S = 5.0
 STALLED_AFTER_S = 15  # with a sweep every SWEEP_S a dead worker's jobs are taken over within 20 s
-SWEEP_S = 5.0
+SWEEP_S = 2.0  # 15 s and this, and the fetching of the job, stay under the promised 20 s
 TICK_S = 0.5
 WORKER_PRUNED_AFTER_S = 150.0  # a pruned worker's batches can no longer be found by owner and wait out their lease
 UNAVAILABLE_TRIES_MAX = 20
