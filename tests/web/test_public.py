@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tocsin.web.public import views
 
 FIRST = PEOPLE[0]
 TOKEN = "T" * 43
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "zappos-2012"
 PAGES = ("/", "/passwordchange", "/passwordchange/new", "/login", "/account", "/check")
 
 
@@ -230,3 +232,13 @@ def test_a_defect_in_a_view_is_a_page_with_a_number(shop: Path, monkeypatch: pyt
     response = Client(raise_request_exception=False).post("/passwordchange", {"email": FIRST.email})
     assert response.status_code == 500
     assert "Reference:" in response.content.decode()
+
+
+def test_the_site_has_what_the_notice_tells_people_to_choose(shop: Path) -> None:
+    """In a breach a worried customer compares words: what the notice names must stand on the page under that very name."""
+    texts = [f.read_text() for f in (SCENARIO / "notice.txt", SCENARIO / "site_notice.txt")]
+    named = {" ".join(name.split()) for text in texts for name in re.findall(r'(?:Choose|choose)\s+"([^"]+)"', text)}
+    assert named == {"Create a new password", "Did you send this?"}
+    home = Client().get("/").content.decode()
+    links = {html.unescape(re.sub(r"<[^>]+>", "", a)).strip() for a in re.findall(r"<a\b[^>]*>(.*?)</a>", home, re.S)}
+    assert named <= links
