@@ -32,6 +32,21 @@ def estate(tmp_path: Path) -> Iterator[Path]:
     forget()
 
 
+@pytest.fixture(autouse=True)
+def queue_left_empty(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Empty the queue behind a test with real commits: its tables are not Django's to flush, and the next test must not meet its jobs."""
+    marker = request.node.get_closest_marker("django_db")
+    commits = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
+    if commits:
+        request.getfixturevalue("transactional_db")
+    yield
+    if commits:
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM procrastinate_jobs")
+
+
 def forget() -> None:
     """Drop what the kernel remembers of the last estate."""
     for cached in (config.current, keyring.key, keyring._service, box._aead):

@@ -101,8 +101,6 @@ def test_from_the_notice_to_the_sign_in(real_shop: Path, live_server: LiveServer
 
 def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -> None:
     """Go the whole way; the link comes out of the mailbox, where real SMTP brought it."""
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM procrastinate_jobs")  # the queue's tables are not emptied between tests
     cut(real_shop)
     page.goto(live_server.url)
     expect(page.get_by_role("heading", level=1)).to_have_text("Please set a new password")
