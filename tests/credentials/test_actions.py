@@ -866,3 +866,23 @@ def test_the_live_views_use_their_indexes(shop: Path) -> None:
             cursor.execute(f"EXPLAIN {query}")
             plan = "\n".join(row[0] for row in cursor.fetchall())
             assert index in plan, plan
+
+
+def test_the_gate_opens_for_whoever_has_a_new_password_anywhere(shop: Path) -> None:
+    def gate() -> dict[int, bool]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT subject, open FROM credentials_gate WHERE subject IS NOT NULL")
+            return dict(cursor.fetchall())
+
+    everybody = sorted(gate())
+    assert all(gate().values())
+    cut(shop)
+    assert not any(gate().values())
+    assert actions.lift(everybody[:2], source="shop", at=AT) == 2
+    assert actions.lift(everybody[:3], source="shop", at=AT) == 1
+    assert link()
+    actions.redeem(TOKEN, Private(GOOD), at=AT)
+    mine = subjects.by_email(FIRST.email)
+    assert {s for s, through in gate().items() if through} == {*everybody[:3], mine}
+    cut(shop)
+    assert not any(gate().values())

@@ -4,6 +4,7 @@ from .canaries import plant_canaries, try_canaries
 from .cutover import abort, arm, commit, seal
 from .imports import import_hashes
 from .lease import join_as_node
+from .lifts import lift
 from .reset import redeem, request_reset, send_changed, send_reset
 from .sign_in import log_in, log_out
 
@@ -13,6 +14,7 @@ __all__ = [
     "commit",
     "import_hashes",
     "join_as_node",
+    "lift",
     "log_in",
     "log_out",
     "plant_canaries",

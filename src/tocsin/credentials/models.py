@@ -76,6 +76,15 @@ class Credential(models.Model):
         constraints: ClassVar = [models.CheckConstraint(name="credentials_credential_class", condition=models.Q(cred_class__in=CLASSES))]
 
 
+class Lift(models.Model):
+    """The epoch under which an account got a new password in a target (a connector's system), whoever took it: it is let through again."""
+
+    account = models.OneToOneField(Account, on_delete=models.CASCADE, primary_key=True)
+    epoch = models.IntegerField()
+    source = models.TextField()
+    lifted_at = models.DateTimeField()
+
+
 class Session(models.Model):
     """A sign-in session, under the SHA-256 of its id. `version` is that of the password it was opened with."""
 

@@ -1,7 +1,7 @@
 -- Nobody may read a hash column or a whole table of secrets: reading goes through the live views, and the public process writes through
 -- functions (migrations 0002 and 0003). The operator's process imports, arms, commits and plants canaries; the worker makes reset links.
 REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, credentials_credential, credentials_session, credentials_resettoken,
-  credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject,
+  credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject, credentials_lift, credentials_gate,
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 REVOKE ALL ON FUNCTION credentials_open_session, credentials_end_session, credentials_revoked_hash, credentials_redeem, credentials_renew_lease,
@@ -34,3 +34,7 @@ GRANT SELECT, INSERT ON credentials_reject TO tocsin_operator;
 GRANT SELECT (request), INSERT, DELETE ON credentials_resettoken TO tocsin_worker;
 GRANT UPDATE (revoked_at) ON credentials_resettoken TO tocsin_worker;
 GRANT UPDATE (cohort) ON credentials_account TO tocsin_worker;  -- for the row lock only: one reset link per account at a time
+
+-- Who is through the gate, and letting people through whose new password lives in a company's own system.
+GRANT SELECT ON credentials_gate TO tocsin_operator, tocsin_console, tocsin_worker;
+GRANT SELECT, INSERT, UPDATE ON credentials_lift TO tocsin_operator, tocsin_worker;
