@@ -20,7 +20,7 @@ def estate(tmp_path: Path) -> Iterator[Path]:
     """Give the home of a fresh demo estate with all its keys; this process may hold any of them."""
     before = {name: os.environ.get(name) for name in ("TOCSIN_HOME", "TOCSIN_PROCESS")}
     os.environ["TOCSIN_HOME"], os.environ["TOCSIN_PROCESS"] = str(tmp_path), "owner"
-    (tmp_path / "tocsin.toml").write_text('[estate]\nkind = "demo"\n')
+    (tmp_path / "tocsin.toml").write_text('[estate]\nkind = "demo"\n[mail]\npreflight = false\n')
     forget()
     keyring.create_all()
     yield tmp_path

@@ -13,6 +13,7 @@ from pathlib import Path
 import dkim as dkimpy
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from dkim.canonicalization import Relaxed, Simple
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,7 +53,7 @@ def content(values: dict[str, str], *, made: Template | None = None, second: boo
 
 
 def dns(name: bytes, timeout: int = 5) -> bytes:
-    return dkim.public_record(KEY).encode()
+    return dkim.public_record(KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).encode()
 
 
 def verified(raw: bytes) -> bool:

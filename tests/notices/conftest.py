@@ -29,6 +29,7 @@ def shop(estate: Path, office: Office, transactional_db: None) -> Iterator[Path]
 kind = "demo"
 [mail]
 relay_port = {office.port}
+preflight = false
 connections = 8
 messages_per_connection = 50
 """

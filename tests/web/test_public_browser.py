@@ -93,7 +93,7 @@ def letters(office: Office, address: str) -> list[dict[str, Any]]:
 def test_from_the_notice_to_the_sign_in(real_shop: Path, live_server: LiveServer, page: Page) -> None:
     with running(real_shop, personalities=quiet()) as office:
         (real_shop / "tocsin.toml").write_text(
-            f'[estate]\nkind = "demo"\n[mail]\nrelay_port = {office.smtp_port}\n[web]\npublic_url = "{live_server.url}"\n'
+            f'[estate]\nkind = "demo"\n[mail]\nrelay_port = {office.smtp_port}\npreflight = false\n[web]\npublic_url = "{live_server.url}"\n'
         )
         config.current.cache_clear()
         walk(real_shop, live_server, page, office)

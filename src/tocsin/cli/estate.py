@@ -318,6 +318,7 @@ public_url = "http://127.0.0.1:{ports["public"]}"
 [mail]
 relay_port = {ports["smtp"]}
 from_name = "Zappos-like Shoes"
+preflight = false
 
 [intake]
 port = {ports["intake"]}

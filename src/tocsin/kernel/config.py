@@ -4,7 +4,10 @@
     [company]  name, brand, domain, locale
     [web]      console_port, public_port, public_url, secure_cookies
     [mail]     transport (dotted path of an adapter), relay_host, relay_port, from_address, from_name, help_address,
-               bounce_domain, dkim_domain, dkim_selector, connections, messages_per_connection, rate_per_s
+               bounce_domain, dkim_domain, dkim_selector, connections, messages_per_connection, rate_per_s,
+               relay_tls (auto, none, opportunistic, starttls, implicit), relay_ca_file, relay_user, relay_password_file (a file that
+               only its owner reads), sending_addresses (comma-separated; what the mail leaves from in the end), dns_server (empty: the
+               system's), preflight (false: a mailing starts although receivers would refuse it; for estates whose domain is made up)
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
     [vault]    socket (default HOME/vault/vault.sock)
@@ -28,6 +31,7 @@ from .localpg import default_home
 
 PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "postoffice", "owner")
 ESTATE_KINDS = ("demo", "drill", "live")
+CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,13 @@ class Mail:
     connections: int = 8
     messages_per_connection: int = 1000
     rate_per_s: float = 100000.0
+    relay_tls: str = "auto"
+    relay_ca_file: str = ""
+    relay_user: str = ""
+    relay_password_file: str = ""
+    sending_addresses: str = ""
+    dns_server: str = ""
+    preflight: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,8 @@ def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]
             faults.append(Fault(f"{name}.{key}", repr(value), f"a value of type {wanted.__name__}"))
         elif isinstance(value, int) and key.endswith("port") and not 0 < value < 65_536:
             faults.append(Fault(f"{name}.{key}", repr(value), "a port from 1 to 65535"))
+        elif value not in CHOICES.get(f"{name}.{key}", (value,)):
+            faults.append(Fault(f"{name}.{key}", repr(value), f"one of {', '.join(CHOICES[f'{name}.{key}'])}"))
         else:
             good[key] = value
     return shape(**good)

@@ -51,13 +51,11 @@ def load_rsa(pem: Private[bytes]) -> rsa.RSAPrivateKey:
     return key
 
 
-def public_record(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> str:
-    """Return the DNS TXT record of a signing key, to be published at SELECTOR._domainkey.DOMAIN. Source: RFC 6376 s3.6.1, RFC 8463 s4."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+def public_record(spki: bytes) -> str:
+    """Return the DNS TXT record of a signing key, given its RSA public key in DER; to be published at SELECTOR._domainkey.DOMAIN.
 
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return f"v=DKIM1; k=ed25519; p={b64encode(key.public_key().public_bytes_raw()).decode()}"
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    Source: RFC 6376 s3.6.1.
+    """
     return f"v=DKIM1; k=rsa; p={b64encode(spki).decode()}"
 
 

@@ -43,6 +43,10 @@ class Transport(Protocol):
         """
         ...
 
+    def check(self) -> str:
+        """Connect as a mailing would, up to and with the log-in, sending nothing; return what was found. Raises Unavailable with the reason."""
+        ...
+
     def deliver(
         self, envelopes: Iterable[Envelope], *, pace: Pace, journal: Journal, renew: Callable[[], None], stopped: Callable[[], bool]
     ) -> Iterator[Outcome]:

@@ -8,18 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from tocsin.kernel import config
-from tocsin.kernel.errors import BadInput, NotFound, ensure
+from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import key, lookup_digest, open_deposit
 
 from . import dkim, policy
+from . import preflight as checks
 from .models import Inbound, Outbound, Suppression
 from .parse import kind, mime
-from .types import Classified, InboundInfo, InboundKind, OutboundInfo, ParsedMessage
+from .types import Check, Classified, InboundInfo, InboundKind, OutboundInfo, ParsedMessage
 
 INBOUND_MAX = 1000
 HEADERS_SHOWN = ("auto-submitted", "precedence", "list-id", "return-path", "authentication-results")
 CLASSIFY_BYTES_MAX = 30 * 1024 * 1024
+
+
+def preflight() -> list[Check]:
+    """Return what receivers will look at before they take a mass mailing, each check with its remedy; sends nothing."""
+    return checks.run()
+
+
+def require_preflight() -> None:
+    """Raise Refused with every failed check and its remedy, unless `[mail] preflight` is false."""
+    if config.current().mail.preflight and (wrong := checks.summary(checks.run())):
+        raise Refused(f"receivers would refuse this mailing: {wrong}")
 
 
 def inbound(*, after_id: int = 0, kinds: Collection[InboundKind] | None = None, limit: int = 200) -> list[InboundInfo]:
@@ -126,6 +138,6 @@ def is_suppressed(address: Private[str]) -> bool:
 
 
 def dkim_record() -> tuple[str, str]:
-    """Return name and content of the DNS record that verifies our signatures. Needs the key dkim."""
+    """Return name and content of the DNS record that verifies our signatures."""
     mail = config.current().mail
-    return f"{mail.dkim_selector}._domainkey.{mail.dkim_domain}", dkim.public_record(dkim.load_rsa(key("dkim")))
+    return f"{mail.dkim_selector}._domainkey.{mail.dkim_domain}", dkim.public_record(key("dkim_public").reveal())

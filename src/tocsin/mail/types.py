@@ -226,3 +226,13 @@ class Delivery:
     envelope_from: str
     envelope_to: tuple[str, ...]
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that receivers look at: how it is, and what to do if it is not `ok`."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""

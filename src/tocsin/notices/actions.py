@@ -16,6 +16,7 @@ from tocsin.evidence.types import EventType
 from tocsin.incidents import queries as incidents
 from tocsin.kernel import config, jobs, sql
 from tocsin.kernel.errors import BadInput, Fault, NotFound, Refused
+from tocsin.mail import queries as mail_now
 from tocsin.staff import actions as staff_actions
 from tocsin.staff import queries as staff
 
@@ -112,11 +113,12 @@ def start(
 
     Without an approval it freezes the blocks (or finds them frozen), asks for the signatures and raises Refused(approval=…); called again
     with that approval it starts. Started already with the same approval: returns the mailing. A changed exposure, text or signing key
-    means a new manifest, so new signatures. Raises Refused for hard findings of `check`.
+    means a new manifest, so new signatures. Raises Refused for hard findings of `check`, and for a sending domain that receivers would refuse.
     """
     hard = [f for f in check(notice) if f.hard]
     if hard:
         raise Refused("the notice does not pass: " + "; ".join(f"{f.variant}: {f.message}; {f.remedy}" for f in hard[:5]))
+    mail_now.require_preflight()
     incident = Notice.objects.values_list("incident", flat=True).get(pk=notice)
     mailing = _frozen(notice, incident=incident, at=at, retry=retry or Retry(), deadline_at=deadline_at)
     if mailing.state != MailingState.READY:

@@ -1,4 +1,4 @@
-"""`tocsin mail`: recognise bounces, complaints and automatic mail."""
+"""`tocsin mail`: check the sending domain; recognise bounces, complaints and automatic mail."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ def classify(files: list[Path]) -> None:
         found = [queries.classify_file(file) for file in files]
     lines = [(f["file"], f["kind"], len(f["recipients"]), ", ".join(sorted({r["reason"] for r in f["recipients"]}))) for f in found]
     output.emit(found, table=output.rows("Mails", ("file", "kind", "recipients", "reasons"), lines))
+
+
+@app_.command()
+def preflight() -> None:
+    """Check what receivers look at before they take a mass mailing: SPF, DKIM, DMARC, alignment, PTR, relay, mailboxes. Sends nothing."""
+    from tocsin.mail import queries
+
+    with estate(database=False):
+        checks = queries.preflight()
+    lines = [(c.name, "ok" if c.ok else "NO", c.detail, "" if c.ok else c.remedy) for c in checks]
+    output.emit({"checks": checks}, table=output.rows("Before a mailing", ("check", "", "found", "to do"), lines))
+    if not all(c.ok for c in checks):
+        raise typer.Exit(3)

@@ -17,12 +17,25 @@ from .port import KeyService
 # Design: DESIGN.md section 1, "a process is a security context". The check is in-process; on one machine under one OS user it guards
 # against mistakes, on a cluster each machine is given only the files its processes may ask for.
 _ALL = frozenset(
-    {"sealing", "lookup", "deposit", "deposit_public", "message_id", "verp", "dkim", "log", "web_console", "web_public", "estate_id"}
+    {
+        "sealing",
+        "lookup",
+        "deposit",
+        "deposit_public",
+        "message_id",
+        "verp",
+        "dkim",
+        "dkim_public",
+        "log",
+        "web_console",
+        "web_public",
+        "estate_id",
+    }
 )
 KEYS_OF: dict[str, frozenset[str]] = {
     "operator": _ALL - {"log", "web_console", "web_public", "dkim"},
-    "worker": frozenset({"sealing", "lookup", "deposit", "message_id", "verp", "dkim", "estate_id"}),
-    "console": frozenset({"sealing", "lookup", "web_console", "estate_id"}),
+    "worker": frozenset({"sealing", "lookup", "deposit", "message_id", "verp", "dkim", "dkim_public", "estate_id"}),
+    "console": frozenset({"sealing", "lookup", "web_console", "dkim_public", "estate_id"}),
     "public": frozenset({"lookup", "web_public"}),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
@@ -65,4 +78,8 @@ def create_all() -> None:
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     service.put_new(
         "dkim", Private(rsa_key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    )
+    signing = serialization.load_pem_private_key(service.get("dkim").reveal(), None).public_key()
+    service.put_new(
+        "dkim_public", Private(signing.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
@@ -51,6 +52,37 @@ class SmtpRelay:
             except (OSError, ProtocolError) as e:
                 raise Unavailable(PORT, f"{self._endpoint.host}:{self._endpoint.port} does not answer: {e}") from e
         return self._reach
+
+    def check(self) -> str:
+        """Connect as a mailing would, up to and with the log-in, and send nothing; return what was found, in a few words.
+
+        Raises Unavailable with the server's reason.
+        """
+        e, wait = self._endpoint, min(PROBE_S_MAX, self._timeouts.connect)
+        context = ssl.create_default_context(cafile=e.ca_file)
+        if e.tls == "opportunistic":
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        secured = e.tls == "implicit"
+        try:
+            with (
+                smtplib.SMTP_SSL(e.host, e.port, local_hostname=e.helo, timeout=wait, context=context)
+                if secured
+                else smtplib.SMTP(e.host, e.port, local_hostname=e.helo, timeout=wait)
+            ) as server:
+                server.ehlo_or_helo_if_needed()
+                if e.tls == "starttls" or (e.tls == "opportunistic" and server.has_extn("starttls")):
+                    server.starttls(context=context)
+                    server.ehlo()
+                    secured = True
+                if e.credentials is not None:
+                    if not secured:
+                        raise Unavailable(PORT, "credentials are only sent over TLS")
+                    server.login(*e.credentials.reveal())
+                server.noop()
+        except (OSError, smtplib.SMTPException) as error:
+            why = f"{error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else f"{type(error).__name__}: {error}"
+            raise Unavailable(PORT, f"{e.host}:{e.port} does not take mail from us: {why}") from None
+        return f"{'TLS' if secured else 'no TLS, this machine only'}, {'logged in' if e.credentials else 'no log-in'}"
 
     def _keywords(self) -> set[str]:
         address = (self._endpoint.host, self._endpoint.port)
