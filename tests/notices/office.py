@@ -1,6 +1,7 @@
 """A real SMTP server on loopback that records what it takes, and answers as the recipient's name says.
 
 Local parts: `unknown…` 550 at RCPT; `full…` 452 at RCPT for the first `full_times` tries; `policy…` 550 5.7.1 after the content;
+`slow…` 451 4.7.1, `tss…` 421 4.7.0 [TSS04] at RCPT;
 `drop…` closes after the final dot of the first try without an answer, having kept the message (`dropkept…`) or not (`droplost…`).
 """
 
@@ -129,6 +130,10 @@ class Office:
             self.tries[to] += 1
             if to.startswith("unknown"):
                 return f"550 5.1.1 <{to}>: no such user {to.partition('@')[0]}"
+            if to.startswith("slow"):
+                return "451 4.7.1 try again later, too many messages"
+            if to.startswith("tss"):
+                return "421 4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred"
             if to.startswith("full") and self.tries[to] <= self.full_times:
                 return "452 4.2.2 mailbox full"
         return ""

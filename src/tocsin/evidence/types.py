@@ -53,6 +53,7 @@ class EventType(IntEnum):
     PERSONAL_DATA_READ = 90
     FORECAST_MADE = 100
     PACE_SET = 101
+    LANE_SLOWED = 102
 
     @property
     def label(self) -> str:

@@ -7,7 +7,9 @@
                bounce_domain, dkim_domain, dkim_selector, connections, messages_per_connection, rate_per_s,
                relay_tls (auto, none, opportunistic, starttls, implicit), relay_ca_file, relay_user, relay_password_file (a file that
                only its owner reads), sending_addresses (comma-separated; what the mail leaves from in the end), dns_server (empty: the
-               system's), preflight (false: a mailing starts although receivers would refuse it; for estates whose domain is made up)
+               system's), preflight (false: a mailing starts although receivers would refuse it; for estates whose domain is made up),
+               direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address (who is on call),
+               direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
     [vault]    socket (default HOME/vault/vault.sock)
@@ -84,6 +86,8 @@ class Mail:
     sending_addresses: str = ""
     dns_server: str = ""
     preflight: bool = True
+    direct: bool = False
+    alarm_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

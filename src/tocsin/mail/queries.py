@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from . import dkim, policy
 from . import preflight as checks
 from .models import Inbound, Outbound, Suppression
 from .parse import kind, mime
-from .types import Check, Classified, InboundInfo, InboundKind, OutboundInfo, ParsedMessage
+from .shaping import policy as shaping
+from .shaping import table
+from .types import Check, Classified, Heard, InboundInfo, InboundKind, LaneLimits, LaneMemory, OutboundInfo, ParsedMessage, Shape, Verdict
 
 INBOUND_MAX = 1000
 HEADERS_SHOWN = ("auto-submitted", "precedence", "list-id", "return-path", "authentication-results")
@@ -100,6 +103,39 @@ def classify_file(path: Path) -> dict[str, Any]:
 def classify_reply(code: int, enhanced: str, text: str) -> tuple[str, bool]:
     """Return (reason, hard) of a synchronous reply, by the same rules as a report's: hard means that this address is of no more use."""
     return kind.reply_reason(code, enhanced, text)
+
+
+def shape_of(receiver: str) -> Shape:
+    """Return what senders allow themselves towards a receiver, by the name of its lane."""
+    return table.shape_of(receiver)
+
+
+def lane_memory(stored: Mapping[str, Any]) -> LaneMemory:
+    """Return a lane's memory as `LaneMemory.as_json` stored it."""
+    return LaneMemory.of(stored)
+
+
+def lane_after(
+    memory: LaneMemory, heard: Sequence[Heard], *, sent: int, receiver: str, cap_per_s: float, measured_per_s: float, at: datetime
+) -> tuple[LaneMemory, list[Verdict]]:
+    """Return a lane's memory after `sent` messages, and what changed: reactions of its receiver, the adapted rate, the breaker.
+
+    `heard`: replies that were no plain acceptance. Without one that speaks of us, an adapted rate recovers step by step.
+    """
+    memory, verdicts = shaping.judge(
+        memory, heard, sent=sent, receiver=receiver, reactions=table.reactions(), cap_per_s=cap_per_s, measured_per_s=measured_per_s
+    )
+    return memory if any(h.us for h in heard) else shaping.recover(memory, at_s=at.timestamp(), cap_per_s=cap_per_s), verdicts
+
+
+def lane_limits(memory: LaneMemory, *, at: datetime, cap_per_s: float, connections: int) -> LaneLimits:
+    """Return what a lane may use now; a rate of 0 is a pause."""
+    return shaping.limits(memory, at_s=at.timestamp(), cap_per_s=cap_per_s, connections=connections)
+
+
+def released_lane(memory: LaneMemory) -> LaneMemory:
+    """Return the memory of a broken lane that people let go on."""
+    return shaping.released(memory)
 
 
 def verp_of(address: str) -> tuple[int, int] | None:

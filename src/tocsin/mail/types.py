@@ -14,6 +14,13 @@ from typing import Literal, NamedTuple
 
 from tocsin.kernel.private import Private
 
+from .shaping.policy import Limits as LaneLimits
+from .shaping.policy import Memory as LaneMemory
+from .shaping.policy import Said as Heard
+from .shaping.policy import Shape, Verdict
+
+__all__ = ["Heard", "LaneLimits", "LaneMemory", "Shape", "Verdict"]  # of the shaping folder, for those outside
+
 Reach = Literal["loopback", "world"]
 OutcomeKind = Literal["handed_over", "deferred", "bounced", "in_doubt"]
 

@@ -22,6 +22,7 @@ from tocsin.staff import queries as staff
 
 from . import failures, frozen, policy, sending
 from .failures import queue_letters, record_failure, take_bounces
+from .lanes import release as release_lane
 from .models import Batch, Lane, Mailing, Notice, SitePublication, Variant
 from .sending import send_next
 from .text import folder, gates
@@ -37,6 +38,7 @@ __all__ = [
     "publish_site_notice",
     "queue_letters",
     "record_failure",
+    "release_lane",
     "resume",
     "send_next",
     "set_pace",

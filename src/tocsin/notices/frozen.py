@@ -14,6 +14,7 @@ from django.db import connection
 from tocsin.kernel import config, sql
 from tocsin.kernel.errors import Refused, ensure
 from tocsin.mail import actions as mail
+from tocsin.mail import queries as mail_now
 from tocsin.mail.types import Template
 from tocsin.staff import queries as staff
 
@@ -75,12 +76,25 @@ def freeze(mailing: Mailing, *, at: datetime) -> None:
         letter_lane=policy.LETTER_LANE,
         other_lane=policy.OTHER_LANE,
     )
+    if limits.direct:
+        _shape(mailing)
     sql.execute("notices", "freeze_blocks", mailing=mailing.pk, block_rows=policy.BLOCK_ROWS, other_lane=policy.OTHER_LANE)
     mailing.merged = sql.execute("notices", "freeze_merged", mailing=mailing.pk)
     mailing.manifest = manifest_of(mailing)
     mailing.recipients = mailing.manifest["recipients"]
     ensure(people == mailing.recipients + mailing.merged, "each exposed person is a recipient or is told with one")
     mailing.save(update_fields=["merged", "manifest", "recipients"])
+
+
+def _shape(mailing: Mailing) -> None:
+    """Lower each lane's limits to what senders allow themselves towards its receiver: without a relay in between they are ours to keep."""
+    lanes = list(Lane.objects.filter(mailing=mailing))
+    for lane in lanes:
+        shape = mail_now.shape_of(lane.provider)
+        lane.connections = min(lane.connections, shape.connections)
+        lane.messages_per_connection = min(lane.messages_per_connection, shape.messages_per_connection)
+        lane.rate_per_s = min(lane.rate_per_s, shape.rate_per_s or lane.rate_per_s)
+    Lane.objects.bulk_update(lanes, ["connections", "messages_per_connection", "rate_per_s"])
 
 
 def discard(mailing: Mailing) -> None:

@@ -83,7 +83,10 @@ class Mailing(models.Model):
 
 
 class Lane(models.Model):
-    """One mailing's share of a provider: what it may use, and its token bucket (see `sql/take_tokens.sql`)."""
+    """One mailing's share of a provider: what it may use, its token bucket (see `sql/take_tokens.sql`), and what receivers made of it.
+
+    `rate_per_s` and `connections` are what people and steering allow; until `held_until` the lower `held_…` hold (see `lanes.py`).
+    """
 
     mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT, related_name="lanes")
     provider = models.TextField()
@@ -92,6 +95,20 @@ class Lane(models.Model):
     rate_per_s = models.FloatField()
     tokens = models.FloatField(default=0)
     refilled_at = models.DateTimeField()
+    memory = models.JSONField(default=dict)
+    held_rate_per_s = models.FloatField(null=True)
+    held_connections = models.IntegerField(null=True)
+    held_until = models.DateTimeField(null=True)
+
+    @property
+    def rate_now(self) -> float:
+        """Return the rate that holds now, as read: `refresh` first if a hold may have run out."""
+        return self.rate_per_s if self.held_rate_per_s is None else min(self.rate_per_s, self.held_rate_per_s)
+
+    @property
+    def connections_now(self) -> int:
+        """Return the connections that hold now."""
+        return self.connections if self.held_connections is None else min(self.connections, self.held_connections)
 
     class Meta:
         constraints = [

@@ -263,6 +263,14 @@ def kind_of(kind: str, enhanced: str) -> str:
     return "deferred" if kind == "bounced" and enhanced.startswith("5.7.") else kind
 
 
+def speaks_of_us(code: int, enhanced: str) -> bool:
+    """Tell whether a deferral is about the sender's pace or standing and not about the recipient: then the lane slows down.
+
+    Source: RFC 3463 s3.8 (X.7.x: security or policy), s3.5 (4.3.2 system not accepting, 4.4.5 congestion), RFC 5321 s3.8 (421).
+    """
+    return code == 421 or (400 <= code < 500 and enhanced.startswith(("4.7.", "4.3.2", "4.4.5")))
+
+
 def next_try(*, tries: int, at: datetime, retry: Retry, spread: int) -> datetime | None:
     """Return when a recipient that was sent to `tries` times is tried again; None: give up. `spread` (0-99) moves it up to 10 % later."""
     if tries >= retry.tries_max:

@@ -10,7 +10,7 @@ from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound
 
 from . import casecode, policy
-from .models import Batch, Mailing, Notice, Receipt, SitePublication
+from .models import Batch, Lane, Mailing, Notice, Receipt, SitePublication
 from .sending import code_key
 from .text import gates, readability
 from .types import LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, Sent, SiteNotice
@@ -27,6 +27,7 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
         raise NotFound(f"no mailing {mailing}")
     rate = _rate(found, now)
     lanes, doubt = [], 0
+    held = {x.pk: x for x in Lane.objects.filter(mailing=found, held_until__gt=now)}
     for lane, provider, rate_max, connections, n, waiting, handed, deferred, bounced, letters, doubted, sending in sql.rows(
         "notices", "counts", mailing=mailing
     ):
@@ -44,7 +45,12 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
                 bounced=bounced,
                 letters=letters,
                 blocks_sending=sending,
-                eta_at=_eta(waiting, rate_max, now) if found.state == MailingState.SENDING else None,
+                eta_at=_eta(waiting, held[lane].rate_now if lane in held else rate_max, now)
+                if found.state == MailingState.SENDING
+                else None,
+                held_rate_per_s=held[lane].rate_now if lane in held else None,
+                held_until=held[lane].held_until if lane in held else None,
+                broken=lane in held and bool(held[lane].memory.get("broken")),
             )
         )
     counts = {

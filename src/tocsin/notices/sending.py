@@ -34,11 +34,12 @@ from tocsin.kernel import clock, config, jobs, sql
 from tocsin.kernel.errors import Refused, Unavailable
 from tocsin.kernel.sealing import lookup_digest
 from tocsin.mail import actions as mail
-from tocsin.mail.types import BlockToSend, Outcome, Pace, Recipient
+from tocsin.mail import queries as mail_now
+from tocsin.mail.types import BlockToSend, Heard, Outcome, Pace, Recipient
 from tocsin.subjects import queries as subjects
 from tocsin.subjects.types import Contactable
 
-from . import casecode, frozen, policy
+from . import casecode, frozen, lanes, policy
 from .models import Batch, Lane, Mailing, Merged, Receipt, RecipientException
 from .types import MailingState, Retry
 
@@ -160,16 +161,19 @@ def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]]] | None
         limits = Lane.objects.get(pk=lane)
         if held_by.state != MailingState.SENDING:
             return None
-        if limits.rate_per_s == 0:
+        if limits.held_until is not None:
+            lanes.refresh(lane, at=clock.now())
+            limits.refresh_from_db()
+        if limits.rate_now == 0:
             again(mailing, lane, after_s=HELD_LANE_S)
             return None
         ((all_held, lane_held),) = sql.rows("notices", "held", mailing=mailing, lane=lane)
-        free = {"lane_cap": limits.connections, "mailing_cap": held_by.connections}
+        free = {"lane_cap": limits.connections_now, "mailing_cap": held_by.connections}
         connections = policy.connections_for_block(lane_held=lane_held, mailing_held=all_held, **free)
         if not connections:
             again(mailing, lane, after_s=BUSY_S)
             return None
-        tokens, rate, _ = take(lane, 0, limits.rate_per_s)
+        tokens, rate, _ = take(lane, 0, limits.rate_now)
         if rate < policy.UNLIMITED_PER_S and tokens < 0:
             again(mailing, lane, after_s=min(HELD_LANE_S, max(0.1, -tokens / rate)))
             return None
@@ -196,6 +200,7 @@ class Block:
 
     def __init__(self, mailing: Mailing, lane: Lane, batch: Batch, plan: frozen.Plan) -> None:
         self.mailing, self.lane, self.batch, self.plan = mailing, lane, batch, plan
+        self.began_at, self.n_tried = clock.monotonic(), 0
         self.retry = Retry(first_s=mailing.retry_first_s, tries_max=mailing.retry_tries_max)
         self.variant = batch.variant.key
         self.tried = policy.places(bytes(batch.tried))
@@ -241,17 +246,22 @@ class Block:
         """Send to everybody who waits or whose time has come again; settle; return how many recipients got an outcome."""
         due = [n for n in range(self.batch.n) if n not in self.tried or self._is_due(n, at)]
         recipients, gone = self._recipients(due, clock.us(at))
-        brake = Brake(self.lane.pk, self.lane.rate_per_s, self.batch.connections)
+        brake = Brake(self.lane.pk, self.lane.rate_now, self.batch.connections)
+        self.began_at, self.n_tried = clock.monotonic(), 0
         trouble: Refused | Unavailable | None = None
-        unsaved, total, saved_at = gone, len(gone), clock.monotonic()
+        unsaved, total, saved_at, loud = gone, len(gone), clock.monotonic(), False
         try:
             for outcome in self._outcomes(recipients, brake, at):
                 unsaved.append(outcome)
                 brake.sent += 1
                 total += 1
-                if clock.monotonic() - saved_at >= SETTLE_S:
+                loud = loud or (outcome.kind != "handed_over" and policy.speaks_of_us(outcome.code, outcome.enhanced))
+                if clock.monotonic() - saved_at >= (LOOK_S if loud else SETTLE_S):
                     self.settle(unsaved)
                     unsaved, saved_at = [], clock.monotonic()
+                    if loud:
+                        brake.look()  # the lane may have been paused by what was just written down
+                    loud = False
         except (Refused, Unavailable) as e:
             trouble = e
         brake.look()
@@ -272,7 +282,7 @@ class Block:
             date=at,
             named_in_doubt=frozenset(self.doubted),
         )
-        pace = Pace(min(self.batch.connections, len(recipients)), self.lane.messages_per_connection, self.lane.rate_per_s)
+        pace = Pace(min(self.batch.connections, len(recipients)), self.lane.messages_per_connection, self.lane.rate_now)
         return mail.send_block(block, transport=mail.transport(), pace=pace, renew=lambda: jobs.renew(self.batch), stopped=brake)
 
     def _is_due(self, n: int, at: datetime) -> bool:
@@ -376,8 +386,21 @@ class Block:
         self._record_doubt(doubt, attempts=attempts, at=at)
         self._record_handed(handed)
         self._except(failed=failed, put_off=put_off, handed=handed)
+        self._listen(done, at=at)
         gone = {o.n for o in (*handed, *failed)}
         return {x.place: x.next_at for x in before.values() if x.place not in gone and x.next_at} | {o.n: due for o, due in put_off}
+
+    def _listen(self, done: list[Outcome], *, at: datetime) -> None:
+        """Let the lane hear what the receivers said; the last write, because its row is everybody's in this lane."""
+        heard = []
+        for o in done:
+            if o.kind in ("deferred", "bounced") and o.code:
+                _, hard = mail_now.classify_reply(o.code, o.enhanced, o.text)
+                us = policy.speaks_of_us(o.code, o.enhanced)
+                heard.append(Heard(o.at_us / 1_000_000, o.code, o.enhanced, self._text(o), hard=hard and o.kind == "bounced", us=us))
+        self.n_tried += len(done)
+        took_s = max(clock.monotonic() - self.began_at, 0.001)
+        lanes.hear(self.lane.pk, heard, sent=len(done), measured_per_s=self.n_tried / took_s, at=at)
 
     def _next_try(self, o: Outcome) -> datetime | None:
         tries = (self.deferred[o.n].tries if o.n in self.deferred else 0) + 1

@@ -101,7 +101,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One provider's share of a mailing."""
+    """One provider's share of a mailing. `held_…`: what its receiver made of the lane, 0 being a pause; `broken`: people must let it go on."""
 
     lane: int
     provider: str
@@ -115,6 +115,9 @@ class LaneStatus:
     letters: int
     blocks_sending: int
     eta_at: datetime | None
+    held_rate_per_s: float | None = None
+    held_until: datetime | None = None
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

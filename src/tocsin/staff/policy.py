@@ -24,6 +24,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "credentials.abort": ("identity",),
     "notices.start": ("communications", "legal"),
     "notices.resume": ("communications",),
+    "notices.release_lane": ("communications",),
     "obligations.close": ("legal",),
     "support.release": ("support_lead",),
 }

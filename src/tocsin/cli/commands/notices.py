@@ -90,6 +90,16 @@ def resume(mailing: int, approval: Annotated[int | None, typer.Option(help="The 
     _status(mailing)
 
 
+@app_.command("release-lane")
+def release_lane(lane: int, approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None) -> None:
+    """Let a lane go on that stopped because too many of its addresses failed."""
+    from tocsin.notices import actions
+
+    with estate():
+        actions.release_lane(lane, approval=approval, at=clock.now(), by=actor())
+    output.emit({"lane": lane, "released": True})
+
+
 @app_.command()
 def letters(mailing: int, out: Annotated[Path, typer.Option(help="A new CSV file for the print house.")]) -> None:
     """Export the letters of those whom no mail reached."""

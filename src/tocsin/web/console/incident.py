@@ -271,6 +271,8 @@ def _alarms(
         found.append(("bad", f"{coming['duty'].name}: {coming['left']}", f"{here}/duties"))
     if mailing and mailing.lost:
         found.append(("bad", f"{mailing.lost:,} recipients are lost: count again before you go on", f"{here}/mailing"))
+    if mailing and (broken := [x.provider for x in mailing.lanes if x.broken]):
+        found.append(("bad", f"too many addresses at {', '.join(broken)} fail: two people must let it go on", f"{here}/mailing"))
     if mailing and mailing.state in {MailingState.PAUSED, MailingState.STOPPED} and mailing.waiting:
         found.append(("bad", f"the mailing is {mailing.state} with {mailing.waiting:,} people not told", f"{here}/mailing"))
     if cutover and cutover.canaries_tried and cutover.sealed and cutover.canaries_refused < cutover.canaries_tried:
