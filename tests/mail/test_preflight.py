@@ -61,7 +61,7 @@ def ask(home: Path, records: Records, relay: Server, *, extra: str = "", silent:
 def test_a_domain_that_is_in_order_passes(estate: Path, relay: Server) -> None:
     found = ask(estate, good_records(), relay)
     assert all(ok for ok, _ in found.values()), found
-    assert set(found) == {"relay", "spf", "dkim", "dmarc", "alignment", "ptr", "bounces", "replies", "from"}
+    assert set(found) == {"relay", "spf", "dkim", "dmarc", "alignment", "ptr", "bounces", "replies", "from", "quota"}
     assert relay.taken == []
 
 
@@ -95,7 +95,7 @@ def test_each_missing_item_alone_is_found_with_its_remedy(what: str, estate: Pat
 def test_a_name_server_that_is_silent_passes_nothing(estate: Path, relay: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tocsin.mail.preflight.DNS_S_MAX", 0.2)
     found = ask(estate, good_records(), relay, silent=True)
-    assert [c for c, (ok, _) in found.items() if ok] == ["relay"]
+    assert [c for c, (ok, _) in found.items() if ok] == ["relay", "quota"]
     assert "does not answer" in found["spf"][1]
 
 
@@ -108,6 +108,18 @@ def test_a_sender_in_another_domain_is_not_aligned(estate: Path, relay: Server) 
     assert [c for c, (ok, _) in found.items() if not ok] == ["alignment"]
     strict = good_records() | {("_dmarc.notice.shop.example", "TXT"): ['"v=DMARC1; p=none; adkim=s; aspf=s"']}
     assert all(ok for ok, _ in ask(estate, strict, relay).values())
+
+
+def test_a_quota_that_takes_too_long_is_a_reason_to_ask_for_more(estate: Path, relay: Server) -> None:
+    ask(estate, good_records(), relay, extra="quota_per_day = 50000\n")
+    with NameServer(good_records()) as names:
+        text = (estate / "tocsin.toml").read_text()
+        (estate / "tocsin.toml").write_text("\n".join(f'dns_server = "{names.address}"' if "dns_server" in x else x for x in text.splitlines()))
+        forget()
+        checks = {c.name: c for c in queries.preflight(recipients=24_000_000)}
+        assert not checks["quota"].ok
+        assert checks["quota"].detail == "50,000 in 24 hours: 24,000,000 messages = 479.0 days"
+        assert {c.name: c for c in queries.preflight(recipients=100_000)}["quota"].ok
 
 
 def test_a_relay_that_is_away_or_refuses_us_is_named(estate: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@
                only its owner reads), sending_addresses (comma-separated; what the mail leaves from in the end), dns_server (empty: the
                system's), preflight (false: a mailing starts although receivers would refuse it; for estates whose domain is made up),
                direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address (who is on call),
+               quota_per_day (what the relay takes in any 24 hours; 0: no limit), quota_source (dotted path of an adapter that asks it)
                direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
@@ -87,6 +88,8 @@ class Mail:
     dns_server: str = ""
     preflight: bool = True
     direct: bool = False
+    quota_per_day: int = 0
+    quota_source: str = "tocsin.mail.adapters.stated.StatedQuota"
     alarm_address: str = ""
 
 

@@ -13,6 +13,7 @@ ADDRESS_BYTES_MAX = 254  # Source: RFC 5321 s4.5.3.1.3 with the angle brackets t
 LOCAL_BYTES_MAX = 64  # Source: RFC 5321 s4.5.3.1.1
 REFERENCES_MAX = 20  # of a thread, the latest
 MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")  # anything printable between angle brackets: real ones keep no grammar
+DAY_S = 86_400.0
 MAC_CHARS = 13  # 52 bits, hexadecimal: a forger needs 2^51 mails on average for one hit
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
@@ -82,3 +83,20 @@ def wrong_reach(estate_kind: str, reach: Reach) -> str | None:
         return (f"a {estate_kind} estate does not send to a server that is no practice post office: it may reach real people; "
                 "set mail.relay_host and relay_port to the practice post office")
     return None
+
+
+def finish_s(*, waiting: int, rate_per_s: float, per_day: int | None, left_of_day: int) -> float:
+    """Return in how many seconds `waiting` messages are out, at a rate and under a quota for any 24 hours; infinity if never.
+
+    What is left of the quota goes first; each further lot of `per_day` opens as the sendings of 24 hours before leave the window.
+    """
+    if waiting <= 0:
+        return 0.0
+    if rate_per_s <= 0 or per_day == 0:
+        return float("inf")
+    if per_day is None or waiting <= left_of_day:
+        return waiting / rate_per_s
+    beyond = waiting - left_of_day
+    days = -(-beyond // per_day)
+    rest = beyond - (days - 1) * per_day
+    return max(days * DAY_S + rest / rate_per_s, waiting / rate_per_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from .types import Envelope, Outcome, OutcomeKind, Pace, Reach
+from .types import Envelope, Outcome, OutcomeKind, Pace, Quota, Reach
 
 
 class Journal(Protocol):
@@ -57,4 +57,12 @@ class Transport(Protocol):
         memory, look into the database at most every half second); once true, at most one further message per connection goes out.
         Raises Unavailable when no connection can be had. Envelopes not attempted have no outcome.
         """
+        ...
+
+
+class QuotaSource(Protocol):
+    """Knows how much a relay takes from us. Named in configuration as `mail.quota_source`."""
+
+    def quota(self) -> Quota:
+        """Return what the relay grants now. Raises Unavailable if it cannot be asked; changes nothing."""
         ...

@@ -20,12 +20,15 @@ from tocsin.kernel import config
 from tocsin.kernel.errors import TocsinError
 from tocsin.kernel.sealing import key
 
-from . import actions, dkim
+from . import actions, dkim, policy, quotas
 from .sender.spf import Spf, evaluate
 from .types import Check
 
 DNS_S_MAX = 5.0
 STRICT = "s"
+DAYS_MAX = 3.0  # the shortest duty to tell people that names a number of days leaves few; more is a decision, not a default
+P_BOUNCED_MAX = 0.05  # Source: Amazon SES reviews accounts at 5 % and pauses them at 10 %
+P_COMPLAINED_MAX = 0.001  # Source: Amazon SES reviews accounts at 0.1 %; Gmail asks for less than 0.1 %
 
 
 class Names:
@@ -57,9 +60,10 @@ class Names:
         return self.ask(dns.reversename.from_address(address).to_text(), "PTR")
 
 
-def run(names: Names | None = None) -> list[Check]:
+def run(names: Names | None = None, *, recipients: int = 0) -> list[Check]:
     """Return every check of the configured sending domain and relay, failed ones too; changes nothing and sends nothing.
 
+    `recipients`: how many are to be written to, for the time that the relay's quota will take.
     GAP: a relay that signs or rewrites by itself, and the reputation of an address, cannot be seen from here.
     """
     mail, asked = config.current().mail, names or Names(config.current().mail.dns_server)
@@ -75,6 +79,7 @@ def run(names: Names | None = None) -> list[Check]:
         ("bounces", lambda: _mailbox(asked, "bounces", mail.bounce_domain)),
         ("replies", lambda: _mailbox(asked, "replies", mail.help_address.rpartition("@")[2])),
         ("from", lambda: _mailbox(asked, "from", sender)),
+        ("quota", lambda: _quota(recipients)),
     ]
     found = []
     for name, check in checks:
@@ -160,6 +165,28 @@ def _pointer(names: Names, addresses: Sequence[str]) -> Check:
         return Check("ptr", False, "; ".join(bad) or "the addresses that mail leaves from are not known",
                      "have whoever runs the address publish a PTR record whose name resolves to it")  # fmt: skip
     return Check("ptr", True, f"{', '.join(addresses)}: forward and back agree")
+
+
+def _quota(recipients: int) -> Check:
+    """What the relay grants is enough within DAYS_MAX, and its view of our mail is not about to end in a suspension."""
+    try:
+        granted = quotas.current()
+    except TocsinError as e:
+        return Check("quota", False, str(e), "set [mail] quota_source, and the credentials it needs")
+    told = f"{granted.per_day:,} in 24 hours" if granted.per_day is not None else "no daily quota"
+    told += f", {granted.used_of_day:,} of them used" if granted.used_of_day is not None else ""
+    told += f", {granted.rate_per_s:g} per second" if granted.rate_per_s is not None else ""
+    for share, most, what in ((granted.p_bounced, P_BOUNCED_MAX, "bounced"), (granted.p_complained, P_COMPLAINED_MAX, "drew complaints")):
+        if share is not None and share > most:
+            return Check("quota", False, f"{told}; {share:.1%} of our mail {what} lately", f"clean the list until it is below {most:.1%}")
+    if not recipients:
+        return Check("quota", True, told)
+    left = max(0, (granted.per_day or 0) - (granted.used_of_day or 0))
+    seconds = policy.finish_s(waiting=recipients, rate_per_s=granted.rate_per_s or float("inf"), per_day=granted.per_day, left_of_day=left)
+    days = seconds / policy.DAY_S
+    if days > DAYS_MAX:
+        return Check("quota", False, f"{told}: {recipients:,} messages = {days:,.1f} days", "ask the relay for more today")
+    return Check("quota", True, f"{told}: {recipients:,} messages = {days:,.2f} days")
 
 
 def _mailbox(names: Names, what: str, domain: str) -> Check:

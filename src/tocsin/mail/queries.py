@@ -13,22 +13,38 @@ from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import key, lookup_digest, open_deposit
 
-from . import dkim, policy
+from . import dkim, policy, quotas
 from . import preflight as checks
 from .models import Inbound, Outbound, Suppression
 from .parse import kind, mime
 from .shaping import policy as shaping
 from .shaping import table
-from .types import Check, Classified, Heard, InboundInfo, InboundKind, LaneLimits, LaneMemory, OutboundInfo, ParsedMessage, Shape, Verdict
+from .types import (
+    Check,
+    Classified,
+    Heard,
+    InboundInfo,
+    InboundKind,
+    LaneLimits,
+    LaneMemory,
+    OutboundInfo,
+    ParsedMessage,
+    Quota,
+    Shape,
+    Verdict,
+)
 
 INBOUND_MAX = 1000
 HEADERS_SHOWN = ("auto-submitted", "precedence", "list-id", "return-path", "authentication-results")
 CLASSIFY_BYTES_MAX = 30 * 1024 * 1024
 
 
-def preflight() -> list[Check]:
-    """Return what receivers will look at before they take a mass mailing, each check with its remedy; sends nothing."""
-    return checks.run()
+def preflight(*, recipients: int = 0) -> list[Check]:
+    """Return what receivers will look at before they take a mass mailing, each check with its remedy; sends nothing.
+
+    `recipients`: how many are to be written to, for the days that the relay's quota will take.
+    """
+    return checks.run(recipients=recipients)
 
 
 def require_preflight() -> None:
@@ -108,6 +124,16 @@ def classify_reply(code: int, enhanced: str, text: str) -> tuple[str, bool]:
 def shape_of(receiver: str) -> Shape:
     """Return what senders allow themselves towards a receiver, by the name of its lane."""
     return table.shape_of(receiver)
+
+
+def quota() -> Quota:
+    """Return what the relay grants now. Raises Unavailable if it cannot be asked."""
+    return quotas.current()
+
+
+def finish_s(*, waiting: int, rate_per_s: float, per_day: int | None, left_of_day: int) -> float:
+    """Return in how many seconds so many messages are out; infinity if never. See `policy.finish_s`."""
+    return policy.finish_s(waiting=waiting, rate_per_s=rate_per_s, per_day=per_day, left_of_day=left_of_day)
 
 
 def lane_memory(stored: Mapping[str, Any]) -> LaneMemory:

@@ -236,6 +236,19 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What a relay grants: messages in any 24 hours (None: no limit), how many of them are used (None: it does not tell), messages per
+    second, and which shares of our mail bounced and were complained about lately.
+    """
+
+    per_day: int | None
+    used_of_day: int | None
+    rate_per_s: float | None
+    p_bounced: float | None
+    p_complained: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that receivers look at: how it is, and what to do if it is not `ok`."""
 

@@ -7,16 +7,18 @@ from datetime import datetime, timedelta
 from django.db.models import Sum
 
 from tocsin.kernel import clock, sql
-from tocsin.kernel.errors import NotFound
+from tocsin.kernel.errors import NotFound, Unavailable
+from tocsin.mail import queries as mail
 
 from . import casecode, policy
 from .models import Batch, Lane, Mailing, Notice, Receipt, SitePublication
-from .sending import code_key
+from .sending import code_key, quota_now
 from .text import gates, readability
 from .types import LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, Sent, SiteNotice
 
 RATE_WINDOW_S = 60.0
 SHOWN_MAX = 200
+YEARS_S = 10 * 365 * 86_400.0  # what ends later ends never
 
 
 def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
@@ -73,7 +75,7 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
         rate_per_s=rate,
         started_at=found.started_at,
         ended_at=found.ended_at,
-        eta_at=_eta(counts["waiting"], rate, now) if found.state == MailingState.SENDING else found.ended_at,
+        eta_at=_end(counts["waiting"], rate, now) if found.state == MailingState.SENDING else found.ended_at,
         deadline_at=found.deadline_at,
         lanes=tuple(lanes),
     )
@@ -165,9 +167,22 @@ def _rate(mailing: Mailing, now: datetime) -> float:
     return round(n / max((until - since).total_seconds(), 0.001), 3)
 
 
+def _end(waiting: int, rate_per_s: float, now: datetime) -> datetime | None:
+    """Return when the whole mailing is out at this rate and under the relay's quota for 24 hours; None if nobody knows."""
+    try:
+        per_day, left = quota_now()
+    except Unavailable:
+        return None
+    if per_day is None or waiting <= left:
+        return _eta(waiting, rate_per_s, now)
+    rate = rate_per_s or mail.quota().rate_per_s or 0.0  # while the quota is used up nothing leaves, and that says nothing of the rate
+    seconds = mail.finish_s(waiting=waiting, rate_per_s=rate, per_day=per_day, left_of_day=left)
+    return now + timedelta(seconds=seconds) if seconds < YEARS_S else None
+
+
 def _eta(waiting: int, rate_per_s: float, now: datetime) -> datetime | None:
     """Return when so many are sent at this rate; None if nobody knows."""
     if not waiting:
         return now
     seconds = waiting / rate_per_s if rate_per_s > 0 else float("inf")
-    return now + timedelta(seconds=seconds) if seconds < 10 * 365 * 86_400 else None
+    return now + timedelta(seconds=seconds) if seconds < YEARS_S else None

@@ -15,11 +15,12 @@ The fence stands first in every transaction: a frozen sender that wakes up match
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from tocsin.kernel.errors import Refused, Unavailable
 from tocsin.kernel.sealing import lookup_digest
 from tocsin.mail import actions as mail
 from tocsin.mail import queries as mail_now
-from tocsin.mail.types import BlockToSend, Heard, Outcome, Pace, Recipient
+from tocsin.mail.types import BlockToSend, Heard, Outcome, Pace, Quota, Recipient
 from tocsin.subjects import queries as subjects
 from tocsin.subjects.types import Contactable
 
@@ -49,6 +50,8 @@ FINISH = "notices.tasks.finish"
 LOOK_S = 0.5  # how old the sender's knowledge of stop flag and pace may be
 SETTLE_S = 10.0  # a slow block writes down what it has that often
 BUSY_S = 1.0  # no connection of the lane is free
+QUOTA_S = 60.0  # a relay's daily quota is used up
+DAY = timedelta(days=1)
 HELD_LANE_S = 5.0  # a lane of rate 0
 RETRY_MARGIN_S = 0.1  # a job that comes a moment before its time finds no block
 NAMELESS = "customer"
@@ -132,11 +135,11 @@ def send_next(mailing: int, lane: int, *, at: datetime) -> int:
         claimed = _claim(mailing, lane)
         if claimed is None:
             return 0
-        batch, earlier = claimed
+        batch, earlier, allowed = claimed
         block = Block(found, Lane.objects.get(pk=lane), batch, plan)
         frozen.check_block(plan, batch, variant=block.variant, provider=block.lane.provider)
         block.recover(earlier)
-        return block.send(at)
+        return block.send(at, allowed=allowed)
     except Refused as e:
         hold(mailing, MailingState.STOPPED, at=at, by=ACTOR, why=e.rule)
         raise
@@ -154,8 +157,11 @@ def hold(mailing: int, state: MailingState, *, at: datetime, by: str, why: str) 
     return True
 
 
-def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]]] | None:
-    """Lease a block with as many connections as lane and mailing have left; None if there is no block, or no connection now."""
+def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]], int | None] | None:
+    """Lease a block with as many connections as lane and mailing have left, and say how many of it the relay's quota lets out.
+
+    None if there is no block, no connection, or nothing left of the quota now.
+    """
     with transaction.atomic():
         held_by = Mailing.objects.select_for_update(no_key=True).get(pk=mailing)
         limits = Lane.objects.get(pk=lane)
@@ -177,6 +183,10 @@ def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]]] | None
         if rate < policy.UNLIMITED_PER_S and tokens < 0:
             again(mailing, lane, after_s=min(HELD_LANE_S, max(0.1, -tokens / rate)))
             return None
+        per_day, left = quota_now()
+        if per_day is not None and left < 1:
+            again(mailing, lane, after_s=QUOTA_S)
+            return None
         batch = jobs.claim(Batch.objects.filter(mailing_id=mailing, lane_id=lane))
         if batch is None:
             return None
@@ -187,7 +197,26 @@ def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]]] | None
         more = policy.connections_for_block(lane_held=lane_held + connections, mailing_held=all_held + connections, **free)
         if more and free_blocks(lane):
             again(mailing, lane)
-        return batch, earlier
+        return batch, earlier, None if per_day is None else left
+
+
+def quota_now() -> tuple[int | None, int]:
+    """Return the relay's quota for 24 hours (None: none) and how much of it is left; what leases hold counts as sent. Raises Unavailable."""
+    per_day = _quota().per_day
+    if per_day is None:
+        return None, 0
+    ((used, held),) = sql.rows("notices", "used_of_day", since=clock.now() - DAY)
+    return per_day, max(0, per_day - int(used) - int(held))
+
+
+@functools.lru_cache(maxsize=1)
+def _asked(minute: int) -> Quota:
+    return mail_now.quota()
+
+
+def _quota() -> Quota:
+    """Return what the relay grants, asked once a minute."""
+    return _asked(int(clock.monotonic() // 60))
 
 
 def free_blocks(lane: int) -> bool:
@@ -242,9 +271,9 @@ class Block:
 
     # -- step 3 ----------------------------------------------------------------------------------------------------------------------
 
-    def send(self, at: datetime) -> int:
-        """Send to everybody who waits or whose time has come again; settle; return how many recipients got an outcome."""
-        due = [n for n in range(self.batch.n) if n not in self.tried or self._is_due(n, at)]
+    def send(self, at: datetime, *, allowed: int | None = None) -> int:
+        """Send to everybody who waits or whose time has come again, to at most `allowed`; settle; return how many got an outcome."""
+        due = [n for n in range(self.batch.n) if n not in self.tried or self._is_due(n, at)][:allowed]
         recipients, gone = self._recipients(due, clock.us(at))
         brake = Brake(self.lane.pk, self.lane.rate_now, self.batch.connections)
         self.began_at, self.n_tried = clock.monotonic(), 0

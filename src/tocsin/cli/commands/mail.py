@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -29,12 +30,12 @@ def classify(files: list[Path]) -> None:
 
 
 @app_.command()
-def preflight() -> None:
+def preflight(recipients: Annotated[int, typer.Option(min=0, help="How many are to be written to: tells how many days that takes.")] = 0) -> None:
     """Check what receivers look at before they take a mass mailing: SPF, DKIM, DMARC, alignment, PTR, relay, mailboxes. Sends nothing."""
     from tocsin.mail import queries
 
     with estate(database=False):
-        checks = queries.preflight()
+        checks = queries.preflight(recipients=recipients)
     lines = [(c.name, "ok" if c.ok else "NO", c.detail, "" if c.ok else c.remedy) for c in checks]
     output.emit({"checks": checks}, table=output.rows("Before a mailing", ("check", "", "found", "to do"), lines))
     if not all(c.ok for c in checks):
