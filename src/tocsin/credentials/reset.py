@@ -23,6 +23,7 @@ from tocsin.mail import actions as mail
 from tocsin.subjects import queries as subjects
 
 from . import lease, letters, policy
+from .filter import lookup
 from .models import Account, Credential, ResetToken
 from .passwords import hashing
 from .sign_in import digest, login_of
@@ -165,6 +166,8 @@ def _refuse_weak(password: Private[str], *, account: int, context: frozenset[byt
         words=company_words(),
         is_context=lambda word: bool(context) and lookup_digest(word, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES] in context,
     )
+    if lookup.breached(password):
+        reasons.append("It is known from passwords stolen elsewhere, and thieves try those. Please choose one that you use nowhere else.")
     if reasons:
         raise BadInput([Fault("password", "a password that would be guessed", reason) for reason in reasons])
 
