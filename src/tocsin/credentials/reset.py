@@ -133,6 +133,11 @@ def send_changed(subject: int, *, version: int, at: datetime) -> None:
             _queue(letter, purpose="password_changed", to=person.address, at=at, key=f"changed:{subject}:{version}")
 
 
+def chars_min_of(account: int) -> int:
+    """Return how many characters a new password of this account needs."""
+    return policy.chars_min(second_factor=sql.rows("credentials", "second_factor", account=account)[0][0])
+
+
 def company_words() -> tuple[str, ...]:
     """Return the company's own words, in lower case, that a password must not rest on."""
     company = config.current().company
@@ -164,6 +169,7 @@ def _refuse_weak(password: Private[str], *, account: int, context: frozenset[byt
         policy.normal(password.reveal()),
         common=hashing.common(),
         words=company_words(),
+        chars_min=chars_min_of(account),
         is_context=lambda word: bool(context) and lookup_digest(word, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES] in context,
     )
     if lookup.breached(password):

@@ -57,9 +57,10 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """A reset link that would work now."""
+    """A reset link that would work now, and how many characters the new password needs."""
 
     expires_at: datetime
+    chars_min: int = PASSWORD_CHARS_MIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,3 +100,13 @@ def check_filter(file: Path) -> None:
 
     with estate(database=False):
         output.emit(queries.check_filter(file))
+
+
+@app_.command()
+def pepper(name: str) -> None:
+    """Make a key for the pepper of password hashes; name it under [passwords] then. A change of it needs a cutover."""
+    from tocsin.kernel import sealing
+
+    with estate(database=False):
+        sealing.create_pepper(name)
+    output.emit({"pepper": name})

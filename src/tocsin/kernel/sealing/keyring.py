@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
 
 from tocsin.kernel import config, wiring
-from tocsin.kernel.errors import Refused
+from tocsin.kernel.errors import BadInput, Refused
 from tocsin.kernel.private import Private
 
 from .port import KeyService
@@ -18,12 +18,13 @@ from .port import KeyService
 # against mistakes, on a cluster each machine is given only the files its processes may ask for.
 _ALL = frozenset(
     {"sealing", "lookup", "deposit", "deposit_public", "message_id", "verp", "dkim", "log", "web_console", "web_public", "estate_id"}
+    | {"pepper"}
 )
 KEYS_OF: dict[str, frozenset[str]] = {
     "operator": _ALL - {"log", "web_console", "web_public", "dkim"},
     "worker": frozenset({"sealing", "lookup", "deposit", "message_id", "verp", "dkim", "estate_id"}),
     "console": frozenset({"sealing", "lookup", "web_console", "estate_id"}),
-    "public": frozenset({"lookup", "web_public"}),
+    "public": frozenset({"lookup", "web_public", "pepper"}),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
     "postoffice": frozenset(),
@@ -42,7 +43,8 @@ def _service() -> KeyService:
 def key(name: str) -> Private[bytes]:
     """Return a key of this estate. Raises Refused if this process may not hold it, NotFound if it was never made."""
     process = config.current().process
-    if name not in KEYS_OF[process]:
+    kept = "pepper" if config.PEPPER_NAME.fullmatch(name) else name  # a pepper has as many names as it was changed times
+    if kept not in KEYS_OF[process]:
         raise Refused(f"the process {process} may not hold the key {name}")
     return _service().get(name)
 
@@ -50,6 +52,13 @@ def key(name: str) -> Private[bytes]:
 def estate_id() -> bytes:
     """Return the 16 bytes that tell this estate from every other one; no secret."""
     return key("estate_id").reveal()
+
+
+def create_pepper(name: str) -> None:
+    """Make a pepper of this name if there is none yet; an existing one stays. Raises BadInput for a name that is none of a pepper."""
+    if not config.PEPPER_NAME.fullmatch(name):
+        raise BadInput.of("name", name, "pepper, or pepper_ and up to 20 small letters or digits")
+    _service().put_new(name, Private(secrets.token_bytes(32)))
 
 
 def create_all() -> None:
