@@ -2,6 +2,7 @@
 
 from .canaries import plant_canaries, try_canaries
 from .cutover import abort, arm, commit, seal
+from .filter.doors import build_filter
 from .imports import import_hashes
 from .lease import join_as_node
 from .lifts import lift
@@ -11,6 +12,7 @@ from .sign_in import log_in, log_out
 __all__ = [
     "abort",
     "arm",
+    "build_filter",
     "commit",
     "import_hashes",
     "join_as_node",

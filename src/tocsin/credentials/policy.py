@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from tocsin.kernel.errors import Fault
 
-from .types import BREACH_CLASSES, CLASSES, LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, POPULATIONS
+from .types import BREACH_CLASSES, CLASSES, LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PASSWORD_CHARS_MIN_MFA, POPULATIONS
 
 CORE_CHARS_MIN = 8  # what must be left of a password without the words that everybody would guess
 RESETS_PER_HOUR_MAX = 3
@@ -87,17 +87,20 @@ def may_send_reset(sent_at: Collection[datetime], *, at: datetime) -> bool:
 
 
 def password_reasons(
-    password: str, *, common: Collection[str], words: Iterable[str] = (), is_context: Callable[[str], bool] = lambda word: False
+    password: str,
+    *,
+    common: Collection[str],
+    words: Iterable[str] = (),
+    is_context: Callable[[str], bool] = lambda word: False,
+    chars_min: int = PASSWORD_CHARS_MIN,
 ) -> list[str]:
     """Return why a new password is refused, in words for its owner; empty if it is acceptable. `password` is normalised.
 
     `words` are the company's own names in lower case; `is_context` tells whether a lower-case word belongs to the owner (name, address).
     """
     reasons = []
-    if len(password) < PASSWORD_CHARS_MIN:
-        reasons.append(
-            f"It has {len(password)} characters and needs at least {PASSWORD_CHARS_MIN}. Four words that do not belong together do well."
-        )
+    if len(password) < chars_min:
+        reasons.append(f"It has {len(password)} characters and needs at least {chars_min}. Four words that do not belong together do well.")
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
         reasons.append(f"It is longer than {PASSWORD_BYTES_MAX} bytes.")
         return reasons
@@ -110,11 +113,16 @@ def password_reasons(
         reasons.append("It repeats a short piece. Please use words that differ.")
     if _is_run(folded):
         reasons.append("It is a run of neighbouring keys, letters or numbers.")
-    if len(password) >= PASSWORD_CHARS_MIN and len(_core(folded, words, is_context)) < CORE_CHARS_MIN:
+    if len(password) >= chars_min and len(_core(folded, words, is_context)) < CORE_CHARS_MIN:
         reasons.append(
             "Too little of it is left without our name, your name, your address or the word password. Please add words of your own."
         )
     return reasons
+
+
+def chars_min(*, second_factor: bool) -> int:
+    """Return how many characters a password needs, alone or beside a second factor. Source: NIST SP 800-63B-4 s3.1.1.2."""
+    return PASSWORD_CHARS_MIN_MFA if second_factor else PASSWORD_CHARS_MIN
 
 
 def _is_common(folded: str, common: Collection[str]) -> bool:
@@ -147,7 +155,7 @@ def _is_run(folded: str) -> bool:
 
 
 def _core(folded: str, words: Iterable[str], is_context: Callable[[str], bool]) -> str:
-    """Return what is left without the words everybody would guess and without repeated separators."""
+    """Return what is left without the words everybody would guess, and without digits and separators around that remainder."""
     left = folded
     for word in sorted({*words, *SERVICE_WORDS}, key=len, reverse=True):
         if len(word) >= CONTEXT_CHARS.start:
@@ -159,7 +167,7 @@ def _core(folded: str, words: Iterable[str], is_context: Callable[[str], bool]) 
             if not all(found[start : start + size]) and is_context(head[start : start + size]):
                 found[start : start + size] = [True] * size
     left = "".join(c for c, hit in zip(head, found, strict=True) if not hit) + tail
-    return left.strip(TRAILING)
+    return left.strip(TRAILING) if left != folded else folded  # digits alone are as good as letters: no rule asks for kinds of characters
 
 
 def context_words(*values: str) -> set[str]:

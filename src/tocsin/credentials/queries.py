@@ -12,11 +12,22 @@ from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
-from . import lease
+from . import lease, reset
+from .filter.doors import check_filter
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
 from .sign_in import digest
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 
+__all__ = [
+    "all_were_reset",
+    "check_filter",
+    "cutover",
+    "open_token",
+    "rejects",
+    "reset_counts",
+    "session",
+    "status",
+]
 SHOWN_MAX = 1000
 COUNT_SHARE = 6  # a count is kept so many times as long as it took, so that counting never fills more than a seventh of the time
 
@@ -32,7 +43,7 @@ def open_token(token: str, *, at: datetime) -> TokenInfo | None:
     """Return what a reset link would do now, None if nothing. Looking never uses it up: mail scanners open links before people do."""
     lease.check()
     found = sql.rows("credentials", "live_token", token=digest(token), at=at)
-    return TokenInfo(expires_at=found[0][2]) if found else None
+    return TokenInfo(expires_at=found[0][2], chars_min=reset.chars_min_of(found[0][0])) if found else None
 
 
 def all_were_reset(population: str = "customers") -> datetime | None:

@@ -23,6 +23,7 @@ from tocsin.mail import actions as mail
 from tocsin.subjects import queries as subjects
 
 from . import lease, letters, policy
+from .filter import lookup
 from .models import Account, Credential, ResetToken
 from .passwords import hashing
 from .sign_in import digest, login_of
@@ -132,6 +133,11 @@ def send_changed(subject: int, *, version: int, at: datetime) -> None:
             _queue(letter, purpose="password_changed", to=person.address, at=at, key=f"changed:{subject}:{version}")
 
 
+def chars_min_of(account: int) -> int:
+    """Return how many characters a new password of this account needs."""
+    return policy.chars_min(second_factor=sql.rows("credentials", "second_factor", account=account)[0][0])
+
+
 def company_words() -> tuple[str, ...]:
     """Return the company's own words, in lower case, that a password must not rest on."""
     company = config.current().company
@@ -163,8 +169,11 @@ def _refuse_weak(password: Private[str], *, account: int, context: frozenset[byt
         policy.normal(password.reveal()),
         common=hashing.common(),
         words=company_words(),
+        chars_min=chars_min_of(account),
         is_context=lambda word: bool(context) and lookup_digest(word, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES] in context,
     )
+    if lookup.breached(password):
+        reasons.append("It is known from passwords stolen elsewhere, and thieves try those. Please choose one that you use nowhere else.")
     if reasons:
         raise BadInput([Fault("password", "a password that would be guessed", reason) for reason in reasons])
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from tocsin.kernel.private import Private
@@ -16,6 +17,7 @@ POPULATIONS = ("customers", "staff")
 FORMATS = ("md5", "sha1_salted", "sha256_salted", "pbkdf2_sha256", "bcrypt", "scrypt", "argon2id")
 LOGIN_CHARS_MAX = 254  # RFC 5321 s4.5.3.1.3, less the angle brackets
 PASSWORD_CHARS_MIN = 15  # NIST SP 800-63B-4 s3.1.1.2: a password that is the only factor
+PASSWORD_CHARS_MIN_MFA = 8  # and one beside a second factor that still counts
 PASSWORD_BYTES_MAX = 4096
 TOKEN_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
 TOKEN_LIFE = timedelta(minutes=30)
@@ -55,9 +57,10 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """A reset link that would work now."""
+    """A reset link that would work now, and how many characters the new password needs."""
 
     expires_at: datetime
+    chars_min: int = PASSWORD_CHARS_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +162,35 @@ class ResetCounts:
 
     requested: int
     completed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilterReport:
+    """A filter of breached passwords as built: `read = accepted + rejected` lines; `left_out` (padding, too rare) is part of accepted.
+
+    `false_positive_rate` was measured with random keys. `files` is 1, or 256 for a large one; `ranges` of 1,048,576 were there.
+    """
+
+    keys: int
+    bytes: int
+    bits_per_key: float
+    false_positive_rate: float
+    files: int
+    seconds: float
+    read: int
+    accepted: int
+    rejected: int
+    left_out: int
+    ranges: int
+    rejects_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class FilterCheck:
+    """A filter of breached passwords as found on the disk, every byte compared with the SHA-256 in its files."""
+
+    keys: int
+    bytes: int
+    files: int
+    seconds: float
+    false_positive_rate: float

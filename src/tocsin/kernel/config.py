@@ -15,6 +15,8 @@
     [practice] smtp_port, http_port          only in demo and drill estates
     [vault]    socket (default HOME/vault/vault.sock)
     [keys]     service (dotted path of an adapter)
+    [passwords] filter (a filter of breached passwords; empty: the built-in one), range_url (a range API to ask too; empty: none),
+               range_fail = "open" | "closed" (what its silence means), pepper (name of a key; empty: none)
 
 Environment: TOCSIN_HOME, TOCSIN_DATABASE_URL, TOCSIN_PROCESS (which of the processes below this is).
 The file is optional: without it every value has its default, so that type checkers and tests can load the settings.
@@ -24,6 +26,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -33,6 +36,8 @@ from .errors import BadInput, Fault
 from .localpg import default_home
 
 PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "postoffice", "owner")
+RANGE_FAILS = ("open", "closed")
+PEPPER_NAME = re.compile(r"pepper(_[a-z0-9]{1,20})?")
 ESTATE_KINDS = ("demo", "drill", "live")
 CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit")}
 
@@ -124,6 +129,16 @@ class KeyFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Passwords:
+    """What a new password is compared with, and the key that every hash made here is peppered with."""
+
+    filter: str = ""
+    range_url: str = ""
+    range_fail: str = "open"
+    pepper: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it, immutable."""
 
@@ -138,6 +153,7 @@ class Config:
     practice: Practice = field(default_factory=Practice)
     vault: Vault = field(default_factory=Vault)
     keys: KeyFiles = field(default_factory=KeyFiles)
+    passwords: Passwords = field(default_factory=Passwords)
 
 
 SECTIONS: dict[str, type] = {
@@ -149,6 +165,7 @@ SECTIONS: dict[str, type] = {
     "practice": Practice,
     "vault": Vault,
     "keys": KeyFiles,
+    "passwords": Passwords,
 }
 
 
@@ -170,6 +187,13 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     kind = raw.get("estate", {}).get("kind", "live") if isinstance(raw.get("estate"), dict) else "live"
     if kind not in ESTATE_KINDS:
         faults.append(Fault("estate.kind", repr(kind), f"one of {', '.join(ESTATE_KINDS)}"))
+    passwords: Passwords = sections.get("passwords", Passwords())
+    if passwords.range_fail not in RANGE_FAILS:
+        faults.append(Fault("passwords.range_fail", repr(passwords.range_fail), f"one of {', '.join(RANGE_FAILS)}"))
+    if passwords.range_url and not passwords.range_url.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+        faults.append(Fault("passwords.range_url", repr(passwords.range_url), "an https address, or one of this machine"))
+    if passwords.pepper and not PEPPER_NAME.fullmatch(passwords.pepper):
+        faults.append(Fault("passwords.pepper", repr(passwords.pepper), "pepper, or pepper_ and up to 20 small letters or digits"))
     if faults:
         raise BadInput(faults)
     return Config(home=home, database_url=database_url, process=process, **sections)

@@ -14,6 +14,10 @@ from tocsin.kernel import clock
 app_ = typer.Typer(no_args_is_help=True, help="Passwords, sessions, reset links: end every older one.")
 
 
+filter_ = typer.Typer(no_args_is_help=True, help="The filter of breached passwords.")
+app_.add_typer(filter_, name="filter")
+
+
 def register(app: typer.Typer) -> None:
     """Add the group."""
     app.add_typer(app_, name="credentials", callback=load)
@@ -69,3 +73,40 @@ def status(population: str = "customers") -> None:
     canaries = {"tried": found.canaries_tried, "refused": found.canaries_refused}
     output.emit({"population": found.population, "state": found.state, "epoch": found.epoch, "live": found.live, "dead": found.dead,
                  "sealed": found.sealed, "nodes": found.nodes, "canaries": canaries})  # fmt: skip
+
+
+@filter_.command("build")
+def build_filter(
+    source: Path,
+    out: Annotated[Path, typer.Option(help="Where the filter goes; name it as `filter` under [passwords].")],
+    min_count: Annotated[int, typer.Option(help="Leave out what was seen less often in breaches.")] = 1,
+    kind: Annotated[
+        str, typer.Option(help="auto, ranges (a folder of range files), hashes (SHA1:COUNT lines), passwords (a list).")
+    ] = "auto",
+    rejects: Annotated[Path | None, typer.Option(help="Where bad lines are listed; beside the filter if not given.")] = None,
+) -> None:
+    """Build the filter from range files, a file of hashes, or a list of passwords. Needs no database."""
+    from tocsin.credentials import actions
+
+    with estate(database=False), output.meter("lines") as progress:
+        report = actions.build_filter(source, out=out, min_count=min_count, kind=kind, rejects=rejects, progress=progress)
+    output.emit(report)
+
+
+@filter_.command("check")
+def check_filter(file: Path) -> None:
+    """Compare a filter with its checksums and measure how often it is wrong. Needs no database."""
+    from tocsin.credentials import queries
+
+    with estate(database=False):
+        output.emit(queries.check_filter(file))
+
+
+@app_.command()
+def pepper(name: str) -> None:
+    """Make a key for the pepper of password hashes; name it under [passwords] then. A change of it needs a cutover."""
+    from tocsin.kernel import sealing
+
+    with estate(database=False):
+        sealing.create_pepper(name)
+    output.emit({"pepper": name})

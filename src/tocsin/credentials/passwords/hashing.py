@@ -23,7 +23,7 @@ from tocsin.credentials import policy
 from tocsin.kernel.errors import Busy
 from tocsin.kernel.private import Private
 
-from . import formats
+from . import formats, pepper
 
 # Source: OWASP Password Storage Cheat Sheet, Argon2id with 19 MiB; about 50 hashes per core and second.
 _argon2 = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_len=32, salt_len=16)
@@ -65,8 +65,9 @@ slots = Slots(running=CORES, waiting=WAITING_PER_CORE * CORES, wait_s=WAIT_S_MAX
 
 
 def make(password: Private[str]) -> str:
-    """Return the Argon2id hash of a password, normalised. About 20 ms of one core: call inside a slot."""
-    return _argon2.hash(policy.normal(password.reveal()))
+    """Return the Argon2id hash of a password, normalised and peppered if so configured. About 20 ms of one core: call inside a slot."""
+    form, mark = pepper.added(policy.normal(password.reveal()).encode("utf-8", "surrogatepass"))
+    return _argon2.hash(form) + mark
 
 
 def matches(stored: str | None, password: Private[str], *, ours: bool = True) -> bool:
@@ -80,7 +81,7 @@ def matches(stored: str | None, password: Private[str], *, ours: bool = True) ->
         right = stored is not None and any(formats.verify(stored, form) for form in dict.fromkeys((normal, typed)))
         formats.verify(_dummy(), normal)
         return right
-    right = formats.verify(stored, normal if ours else typed)
+    right = _verify(stored, normal if ours else typed)
     if formats.argon2_work(stored) < formats.argon2_work(_dummy()):
         formats.verify(_dummy(), normal)
     return right
@@ -90,9 +91,16 @@ def too_near(stored: str, password: Private[str], *, words: tuple[str, ...]) -> 
     """Return the rank of the variant of a new password that has the old hash (0: it is the old one), None if none has within the budget."""
     tries = policy.near_tries(formats.cost_ms(stored))
     for rank, candidate in zip(range(tries), policy.near(policy.normal(password.reveal()), words=words), strict=False):
-        if formats.verify(stored, candidate.encode("utf-8", "surrogatepass")):
+        if _verify(stored, candidate.encode("utf-8", "surrogatepass")):
             return rank
     return None
+
+
+def _verify(stored: str, form: bytes) -> bool:
+    """Verify with the pepper that the hash names; one that is no longer ours costs the same and matches nobody."""
+    bare, mark = pepper.split(stored)
+    mixed = pepper.mixed(form, mark)
+    return formats.verify(bare, form if mixed is None else mixed) and mixed is not None
 
 
 @functools.cache

@@ -11,6 +11,6 @@ Formats (a second implementation needs no more than this):
 """
 
 from .box import deposit, lookup_digest, open_deposit, open_sealed, seal
-from .keyring import KEYS_OF, create_all, estate_id, key
+from .keyring import KEYS_OF, create_all, create_pepper, estate_id, key
 
-__all__ = ["KEYS_OF", "create_all", "deposit", "estate_id", "key", "lookup_digest", "open_deposit", "open_sealed", "seal"]
+__all__ = ["KEYS_OF", "create_all", "create_pepper", "deposit", "estate_id", "key", "lookup_digest", "open_deposit", "open_sealed", "seal"]

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
 
 from tocsin.kernel import config, wiring
-from tocsin.kernel.errors import Refused
+from tocsin.kernel.errors import BadInput, Refused
 from tocsin.kernel.private import Private
 
 from .port import KeyService
@@ -22,6 +22,8 @@ _ALL = frozenset(
         "lookup",
         "deposit",
         "deposit_public",
+        "custody",
+        "custody_public",
         "message_id",
         "verp",
         "dkim",
@@ -29,14 +31,18 @@ _ALL = frozenset(
         "log",
         "web_console",
         "web_public",
+        "waiting",
+        "factor",
+        "pepper",
         "estate_id",
     }
 )
 KEYS_OF: dict[str, frozenset[str]] = {
-    "operator": _ALL - {"log", "web_console", "web_public", "dkim"},
-    "worker": frozenset({"sealing", "lookup", "deposit", "message_id", "verp", "dkim", "dkim_public", "estate_id"}),
-    "console": frozenset({"sealing", "lookup", "web_console", "dkim_public", "estate_id"}),
-    "public": frozenset({"lookup", "web_public"}),
+    "operator": _ALL - {"log", "custody", "web_console", "web_public", "dkim"},
+    "worker": frozenset({"sealing", "lookup", "deposit", "custody_public", "message_id", "verp", "dkim", "dkim_public", "estate_id"}),
+    "console": frozenset({"sealing", "lookup", "web_console", "waiting", "dkim_public", "estate_id"}),
+    "public": frozenset({"lookup", "web_public", "deposit_public", "waiting", "factor", "pepper"}),
+    "api": frozenset(),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
     "postoffice": frozenset(),
@@ -55,7 +61,8 @@ def _service() -> KeyService:
 def key(name: str) -> Private[bytes]:
     """Return a key of this estate. Raises Refused if this process may not hold it, NotFound if it was never made."""
     process = config.current().process
-    if name not in KEYS_OF[process]:
+    kept = "pepper" if config.PEPPER_NAME.fullmatch(name) else name  # a pepper has as many names as it was changed times
+    if kept not in KEYS_OF[process]:
         raise Refused(f"the process {process} may not hold the key {name}")
     return _service().get(name)
 
@@ -65,16 +72,24 @@ def estate_id() -> bytes:
     return key("estate_id").reveal()
 
 
+def create_pepper(name: str) -> None:
+    """Make a pepper of this name if there is none yet; an existing one stays. Raises BadInput for a name that is none of a pepper."""
+    if not config.PEPPER_NAME.fullmatch(name):
+        raise BadInput.of("name", name, "pepper, or pepper_ and up to 20 small letters or digits")
+    _service().put_new(name, Private(secrets.token_bytes(32)))
+
+
 def create_all() -> None:
     """Make each key that does not exist yet. Safe to repeat; never replaces a key."""
     service = _service()
-    for name in ("sealing", "lookup", "message_id", "verp", "web_console", "web_public"):
+    for name in ("sealing", "lookup", "message_id", "verp", "web_console", "web_public", "waiting", "factor"):
         service.put_new(name, Private(secrets.token_bytes(32)))
     service.put_new("estate_id", Private(secrets.token_bytes(16)))
     service.put_new("log", Private(secrets.token_bytes(64)))  # 32-byte seed of Ed25519, then 32-byte seed of ML-DSA-44
-    service.put_new("deposit", Private(x25519.X25519PrivateKey.generate().private_bytes_raw()))
-    made = x25519.X25519PrivateKey.from_private_bytes(service.get("deposit").reveal())
-    service.put_new("deposit_public", Private(made.public_key().public_bytes_raw()))
+    for name in ("deposit", "custody"):  # what the worker opens, and what the owner alone may open
+        service.put_new(name, Private(x25519.X25519PrivateKey.generate().private_bytes_raw()))
+        made = x25519.X25519PrivateKey.from_private_bytes(service.get(name).reveal())
+        service.put_new(f"{name}_public", Private(made.public_key().public_bytes_raw()))
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     service.put_new(
         "dkim", Private(rsa_key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))

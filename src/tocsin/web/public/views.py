@@ -99,7 +99,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     token = request.COOKIES.get(LINK_COOKIE, "")
     if request.method != "POST":
         found = credentials_now.open_token(token, at=clock.now())
-        return _choose(request) if found else _dead(request)
+        return _choose(request, chars_min=found.chars_min) if found else _dead(request)
     password, again = request.POST.get("password", ""), request.POST.get("password_again", "")
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
         return _choose(request, 413, [f"It is longer than {PASSWORD_BYTES_MAX} bytes."])
@@ -164,8 +164,10 @@ def check(request: HttpRequest) -> HttpResponse:
     return _page(request, "check", code=code, asked=True, sent=notices.was_sent(code) if code else None)
 
 
-def _choose(request: HttpRequest, status: int = 200, reasons: list[str] | None = None) -> HttpResponse:
-    return _page(request, "choose", status, reasons=reasons or [], chars_min=PASSWORD_CHARS_MIN)
+def _choose(
+    request: HttpRequest, status: int = 200, reasons: list[str] | None = None, *, chars_min: int = PASSWORD_CHARS_MIN
+) -> HttpResponse:
+    return _page(request, "choose", status, reasons=reasons or [], chars_min=chars_min)
 
 
 def _dead(request: HttpRequest) -> HttpResponse:
