@@ -13,6 +13,7 @@ from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
 from . import lease
+from .gate.keys import api_keys as api_keys
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
 from .sign_in import digest
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo

@@ -53,6 +53,8 @@ class EventType(IntEnum):
     PERSONAL_DATA_READ = 90
     FORECAST_MADE = 100
     PACE_SET = 101
+    API_KEY_CREATED = 150
+    API_KEY_REVOKED = 151
 
     @property
     def label(self) -> str:

@@ -2,11 +2,12 @@
 
     [estate]   kind = "demo" | "drill" | "live"
     [company]  name, brand, domain, locale
-    [web]      console_port, public_port, public_url, secure_cookies
+    [web]      console_port, public_port, api_port, public_url, secure_cookies
     [mail]     transport (dotted path of an adapter), relay_host, relay_port, from_address, from_name, help_address,
                bounce_domain, dkim_domain, dkim_selector, connections, messages_per_connection, rate_per_s
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
+    [gate]     unknown = "refuse" | "allow", subject_header, rate_per_s
     [vault]    socket (default HOME/vault/vault.sock)
     [keys]     service (dotted path of an adapter)
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -26,7 +28,8 @@ from typing import Any
 from .errors import BadInput, Fault
 from .localpg import default_home
 
-PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "postoffice", "owner")
+PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "api", "postoffice", "owner")
+GATE_UNKNOWN = ("refuse", "allow")
 ESTATE_KINDS = ("demo", "drill", "live")
 
 
@@ -53,6 +56,7 @@ class Web:
 
     console_port: int = 8000
     public_port: int = 8001
+    api_port: int = 8002
     public_url: str = "http://127.0.0.1:8001"
     secure_cookies: bool = False
 
@@ -92,6 +96,15 @@ class Practice:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """What the gate says of subjects that nobody imported, in which header a proxy names the subject, and how much one key may ask."""
+
+    unknown: str = "refuse"
+    subject_header: str = "X-Tocsin-Subject"
+    rate_per_s: float = 20_000.0
+
+
+@dataclass(frozen=True, slots=True)
 class Vault:
     """How the main side reaches the vault: a socket, no secret. Empty means HOME/vault/vault.sock."""
 
@@ -118,6 +131,7 @@ class Config:
     mail: Mail = field(default_factory=Mail)
     intake: Intake = field(default_factory=Intake)
     practice: Practice = field(default_factory=Practice)
+    gate: Gate = field(default_factory=Gate)
     vault: Vault = field(default_factory=Vault)
     keys: KeyFiles = field(default_factory=KeyFiles)
 
@@ -129,6 +143,7 @@ SECTIONS: dict[str, type] = {
     "mail": Mail,
     "intake": Intake,
     "practice": Practice,
+    "gate": Gate,
     "vault": Vault,
     "keys": KeyFiles,
 }
@@ -152,6 +167,8 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     kind = raw.get("estate", {}).get("kind", "live") if isinstance(raw.get("estate"), dict) else "live"
     if kind not in ESTATE_KINDS:
         faults.append(Fault("estate.kind", repr(kind), f"one of {', '.join(ESTATE_KINDS)}"))
+    if "gate" in sections:
+        faults += _gate_faults(sections["gate"])
     if faults:
         raise BadInput(faults)
     return Config(home=home, database_url=database_url, process=process, **sections)
@@ -174,6 +191,17 @@ def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]
         else:
             good[key] = value
     return shape(**good)
+
+
+def _gate_faults(gate: Gate) -> list[Fault]:
+    faults = []
+    if gate.unknown not in GATE_UNKNOWN:
+        faults.append(Fault("gate.unknown", repr(gate.unknown), f"one of {', '.join(GATE_UNKNOWN)}"))
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", gate.subject_header):
+        faults.append(Fault("gate.subject_header", repr(gate.subject_header), "a header name of letters, digits and dashes"))
+    if gate.rate_per_s <= 0:
+        faults.append(Fault("gate.rate_per_s", repr(gate.rate_per_s), "more than 0"))
+    return faults
 
 
 def home_from_environment() -> Path:

@@ -26,6 +26,7 @@ KEYS_OF: dict[str, frozenset[str]] = {
     "public": frozenset({"lookup", "web_public"}),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
+    "api": frozenset(),
     "postoffice": frozenset(),
     "owner": _ALL,
 }
