@@ -15,6 +15,8 @@ from . import cutover as cutovers
 from . import lease
 from .gate.keys import api_keys as api_keys
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
+from .overview import epoch_lines as epoch_lines
+from .overview import overviews as overviews
 from .sign_in import digest
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 

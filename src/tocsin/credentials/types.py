@@ -183,3 +183,31 @@ class ApiKeyInfo:
     created_by: str
     created_at: datetime
     revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverOverview:
+    """A cutover from its arming on. Of a sealed one, `nodes` and the milliseconds are those of the log; before that, what is known so far."""
+
+    info: CutoverInfo
+    committed_at: datetime | None
+    sealed_at: datetime | None
+    aborted_at: datetime | None
+    erasing_at: datetime | None
+    canaries_tried: int
+    canaries_refused: int
+    commit_ms: float | None
+    sealed_ms: float | None
+    nodes: tuple[NodeSeal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLine:
+    """The oldest epoch that still counts for one cohort and class, and the highest ever used there."""
+
+    cohort: int
+    cred_class: str
+    epoch: int
+    highest: int
+    state: str
+    not_before: datetime | None
