@@ -30,6 +30,7 @@ from tocsin.staff.types import ApprovalInfo
 from tocsin.web import charts
 
 from .figures import Kept
+from .incident import BUCKET_NAMES
 from .page import page, staff_only, who
 
 COUNTED_S = 10.0  # counting passwords takes seconds at 24 million
@@ -39,6 +40,8 @@ UNKNOWNS = {  # of a dry run, where this version counts them
     "undated": "passwords of which nobody knows when they were set",
     "contacts_changed": "people changed their contact points since the first possible entry",
 }
+AT_ONCE_MS = 0.1
+THINNEST = 0.01  # of a bar's width: what is shorter would not be seen
 ROOM_FULL_S = 60.0  # a wait from which on the gauge is yellow
 
 _kept: Kept[dict[str, Any]] = Kept()
@@ -242,7 +245,10 @@ def _notes(found: CutoverOverview) -> list[tuple[str, str]]:
         ("Whom", f"{everybody} of {info.population}" + (f", without cohort {', '.join(map(str, spared))}" if spared else "")),
         *([("Why not all", reason)] if reason and (info.cohort is not None or spared) else []),
         ("New epoch", f"{info.to_epoch}, after {_range(info.from_epoch.values())}"),
-        ("Left alone", f"{info.staff_untouched:,} staff accounts, which have a population of their own"),
+        (
+            "Left alone",
+            (f"{info.staff_untouched:,} accounts of staff" if info.staff_untouched else "staff") + ": a population of their own",
+        ),
         (
             "Canaries",
             f"{info.canaries:,} accounts of ours, tried before and after" if info.canaries else "none: plant some, or nothing proves it",
@@ -289,18 +295,19 @@ def _nodes(found: CutoverOverview) -> list[dict[str, Any]]:
     end = max([found.sealed_ms or 0.0, *(n.after_ms or 0.0 for n in found.nodes), 1.0])
     lines = []
     for n in sorted(found.nodes, key=lambda n: (n.after_ms is None, n.after_ms or 0.0, n.node)):
-        ms = n.after_ms if n.after_ms is not None else end
-        css = "fill-good" if n.acked else "fill-warn"
+        # A node may know before our own COMMIT has returned, from which the milliseconds count.
+        after = "–" if n.after_ms is None else _ms(n.after_ms) if n.after_ms >= AT_ONCE_MS else "at once"
         said = "knew" if n.acked else "its lease ran out" if found.sealed_at else "not yet"
+        drawn = end if n.after_ms is None else max(n.after_ms, end * THINNEST)
+        parts = [(said, round(drawn * 1000), "fill-good" if n.acked else "fill-warn")]
+        title = f"{n.node}: {said}" + (f" {after}" if n.after_ms is not None else "")
         lines.append(
             {
                 "node": n.node,
                 "acked": n.acked,
                 "said": said,
-                "ms": _ms(n.after_ms) if n.after_ms is not None else "–",
-                "bar": charts.share_bar(
-                    [(said, round(ms * 1000), css)], total=round(end * 1000), title=f"{n.node}: {said} after {_ms(ms)}"
-                ),
+                "ms": after,
+                "bar": charts.share_bar(parts, total=round(end * 1000), title=title),
             }
         )
     return lines
@@ -384,7 +391,7 @@ def _resets(incident: IncidentInfo, ended: CutoverOverview | None) -> dict[str, 
     n = round((times[-1] - times[0]) / width) + 1 if times else 0
     starts = [times[0] + i * width for i in range(n)]
     pattern = "%H:%M:%S" if found.bucket_s < 60 else "%H:%M" if found.bucket_s < 21_600 else "%b %d"
-    per = long(found.bucket_s)
+    per = BUCKET_NAMES.get(found.bucket_s) or long(found.bucket_s)
     return {
         "counts": counts,
         "bar": charts.share_bar(
