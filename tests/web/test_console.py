@@ -28,8 +28,8 @@ from tocsin.web.console import figures, incident, log, page
 
 QUERIES_MAX = 30
 LIVE_QUERIES_MAX = 20
-ROOMS = ("/", "/desk", "/approvals", "/log", "/receipt")
-OF_INCIDENT = ("", "/live", "/flow", "/duties", "/mailing")
+ROOMS = ("/", "/cutover", "/desk", "/approvals", "/log", "/receipt")
+OF_INCIDENT = ("", "/live", "/flow", "/duties", "/mailing", "/cutover", "/cutover/live")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from . import output
 from .processes import site_command
 from .supervisor import Child, Supervisor
 
-DEFAULT_PORTS = {"console": 8000, "public": 8001, "intake": 2526, "smtp": 2525, "http": 8025}
+DEFAULT_PORTS = {"console": 8000, "public": 8001, "api": 8002, "intake": 2526, "smtp": 2525, "http": 8025}
 DATABASE_STOP_S_MAX = 0.8  # then at once, and the next start recovers: two seconds after Ctrl-C nothing is left
 ROLES_FILE = Path("keys") / "roles.json"
 PYTHON = (sys.executable, "-P", "-m")
@@ -110,7 +110,7 @@ def _kept_passwords(file: Path) -> dict[str, str]:
     return kept
 
 
-def connection(role: Annotated[str, typer.Argument(help="worker, console, public, intake, sequencer or operator.")]) -> None:
+def connection(role: Annotated[str, typer.Argument(help="worker, console, public, api, intake, sequencer or operator.")]) -> None:
     """Print a process role's connection string, for TOCSIN_DATABASE_URL on another machine. Treat it as a password."""
     from tocsin.kernel import schema
 
@@ -160,6 +160,7 @@ def _run(home: Path, *, foreground: tuple[str, ...] | None, stay: bool) -> int:
                 return code
         output.people.print(
             f"console http://127.0.0.1:{current.web.console_port}   public site http://127.0.0.1:{current.web.public_port}"
+            f"   gate http://127.0.0.1:{current.web.api_port}"
             + ("" if current.estate.kind == "live" else f"   post office http://127.0.0.1:{current.practice.http_port}")
         )
         output.people.print("Ctrl-C stops everything.")
@@ -202,7 +203,7 @@ def _start_all(supervisor: Supervisor, current: config.Config, env: _Environment
         supervisor.start(Child("postoffice", (*tocsin, "postoffice"), env.of("postoffice")))
     supervisor.start(Child("worker", (*tocsin, "worker"), env.of("worker")))
     supervisor.start(Child("intake", (*tocsin, "intake"), env.of("intake")))
-    for site, port in (("console", current.web.console_port), ("public", current.web.public_port)):
+    for site, port in (("console", current.web.console_port), ("public", current.web.public_port), ("api", current.web.api_port)):
         supervisor.start(Child(site, site_command(site, port=port), env.of(site), death_signal=signal.SIGTERM))
 
 
@@ -266,6 +267,7 @@ class _Ports:
         wanted = {
             "web.console_port": current.web.console_port,
             "web.public_port": current.web.public_port,
+            "web.api_port": current.web.api_port,
             "intake.port": current.intake.port,
         } | (
             {}
@@ -313,6 +315,7 @@ domain = "shop.example"
 [web]
 console_port = {ports["console"]}
 public_port = {ports["public"]}
+api_port = {ports["api"]}
 public_url = "http://127.0.0.1:{ports["public"]}"
 
 [mail]

@@ -1,4 +1,4 @@
-"""One process each, for one machine or many: console, public, intake, worker, sequencer, postoffice, vault."""
+"""One process each, for one machine or many: console, public, api, intake, worker, sequencer, postoffice, vault."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .supervisor import Child, Supervisor
 
 GRANIAN = ("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers-kill-timeout", "5", "--no-access-log")
 # The public site needs more threads than its bounded queue of hashes (4 x cores) holds, or nobody is left to serve the waiting page.
-THREADS = {"console": 4, "public": 32}
+THREADS = {"console": 4, "public": 32, "api": 8}
 WORKERS_STOP_S_MAX = 0.4  # below the supervisor's own, which stops us
 GENERAL_JOBS = 4  # jobs at a time in the general worker
 
 
 def register(app: typer.Typer) -> None:
     """Add the process commands."""
-    for command in (console, public, intake, worker, sequencer, postoffice):
+    for command in (console, public, api, intake, worker, sequencer, postoffice):
         app.command()(command)
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(vault)
 
@@ -78,6 +78,11 @@ def console() -> None:
 def public() -> None:
     """Serve the public site: the notice and the page for a new password."""
     _site("public", config.current().web.public_port)
+
+
+def api() -> None:
+    """Answer at the gate: may this customer come in, or must there be a new password first? For a company's own programs."""
+    _site("api", config.current().web.api_port)
 
 
 def intake() -> None:

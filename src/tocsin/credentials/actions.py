@@ -3,6 +3,8 @@
 from .canaries import plant_canaries, try_canaries
 from .cutover import abort, arm, commit, seal
 from .filter.doors import build_filter
+from .gate.keys import create_api_key, revoke_api_key
+from .gate.node import join_as_gate
 from .imports import import_hashes
 from .lease import join_as_node
 from .lifts import lift
@@ -14,7 +16,9 @@ __all__ = [
     "arm",
     "build_filter",
     "commit",
+    "create_api_key",
     "import_hashes",
+    "join_as_gate",
     "join_as_node",
     "lift",
     "log_in",
@@ -22,6 +26,7 @@ __all__ = [
     "plant_canaries",
     "redeem",
     "request_reset",
+    "revoke_api_key",
     "seal",
     "send_changed",
     "send_reset",

@@ -275,6 +275,13 @@ def _seal(row: Cutover, *, commit_ms: float, at: datetime, by: str) -> CommitRep
                 at=at,
                 actor=by,
                 incident=row.incident,
-                body={"cutover": row.pk, "acked": [s.node for s in seals if s.acked], "lapsed": [s.node for s in seals if not s.acked]},
+                body={
+                    "cutover": row.pk,
+                    "acked": [s.node for s in seals if s.acked],
+                    "lapsed": [s.node for s in seals if not s.acked],
+                    "after_us": {s.node: round(s.after_ms * 1000) for s in seals if s.after_ms is not None},
+                    "commit_us": round(commit_ms * 1000),
+                    "sealed_us": round(sealed_ms * 1000),
+                },
             )
     return CommitReport(cutover=row.pk, epoch=row.to_epoch, commit_ms=round(commit_ms, 3), sealed_ms=round(sealed_ms, 3), nodes=seals)

@@ -43,13 +43,18 @@ class NodeLease:
         """Tell whether the lease still stands by our own clock."""
         return self._monotonic() < self._until
 
+    @staticmethod
+    def until(sent: float) -> float:
+        """Return when a lease ends by our own clock whose renewal was sent at `sent`: before the database's ends."""
+        return sent + policy.LEASE_S - policy.LEASE_DRIFT_S
+
     def renew(self) -> None:
         """Renew once and acknowledge what was committed. Raises DatabaseError; the lease then runs on as it was."""
         sent = self._monotonic()
         with connection.cursor() as cursor:
             cursor.execute("SELECT credentials_renew_lease(%s)", [self.node])
             cursor.execute("SELECT credentials_ack(%s)", [self.node])
-        self._until = sent + policy.LEASE_S - policy.LEASE_DRIFT_S
+        self._until = self.until(sent)
 
     def start(self) -> None:
         """Renew in a thread of our own until `stop`."""

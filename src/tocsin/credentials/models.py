@@ -12,7 +12,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from .types import CLASSES
+from .types import API_KEY_ROLES, CLASSES
 
 STATES = ("open", "armed", "committed", "sealed", "aborted")
 
@@ -192,3 +192,17 @@ class Reject(models.Model):
     line = models.BigIntegerField()
     field = models.TextField()
     reason = models.TextField()
+
+
+class ApiKey(models.Model):
+    """A key with which a company's own program asks us, under its SHA-256. A name is never used twice."""
+
+    name = models.TextField(unique=True)
+    key_sha256 = models.BinaryField(unique=True)
+    role = models.TextField()
+    created_by = models.TextField()
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(name="credentials_apikey_role", condition=models.Q(role__in=API_KEY_ROLES))]

@@ -14,7 +14,10 @@ from tocsin.kernel.errors import NotFound
 from . import cutover as cutovers
 from . import lease, reset
 from .filter.doors import check_filter
+from .gate.keys import api_keys as api_keys
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
+from .overview import epoch_lines as epoch_lines
+from .overview import overviews as overviews
 from .sign_in import digest
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 

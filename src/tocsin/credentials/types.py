@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tocsin.kernel.private import Private
 
 CLASSES = ("password", "session", "remember_me", "reset_token", "refresh", "api_token", "totp", "recovery_code", "passkey")
 BREACH_CLASSES = ("password", "session", "remember_me", "reset_token")  # what a copied database makes worthless; the default of a cutover
 POPULATIONS = ("customers", "staff")
+API_KEY_ROLES = ("gate",)
 FORMATS = ("md5", "sha1_salted", "sha256_salted", "pbkdf2_sha256", "bcrypt", "scrypt", "argon2id")
 LOGIN_CHARS_MAX = 254  # RFC 5321 s4.5.3.1.3, less the angle brackets
 PASSWORD_CHARS_MIN = 15  # NIST SP 800-63B-4 s3.1.1.2: a password that is the only factor
@@ -194,3 +195,54 @@ class FilterCheck:
     files: int
     seconds: float
     false_positive_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateAnswer:
+    """What the gate says of one subject: `open`, `reset_required`, or `unknown` to us.
+
+    `epoch` is the oldest epoch that a session of this subject may bear; 0 for an unknown one.
+    """
+
+    subject: str
+    reason: Literal["open", "reset_required", "unknown"]
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyInfo:
+    """A key of a company's own program, without its secret."""
+
+    name: str
+    role: str
+    created_by: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverOverview:
+    """A cutover from its arming on. Of a sealed one, `nodes` and the milliseconds are those of the log; before that, what is known so far."""
+
+    info: CutoverInfo
+    committed_at: datetime | None
+    sealed_at: datetime | None
+    aborted_at: datetime | None
+    erasing_at: datetime | None
+    canaries_tried: int
+    canaries_refused: int
+    commit_ms: float | None
+    sealed_ms: float | None
+    nodes: tuple[NodeSeal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLine:
+    """The oldest epoch that still counts for one cohort and class, and the highest ever used there."""
+
+    cohort: int
+    cred_class: str
+    epoch: int
+    highest: int
+    state: str
+    not_before: datetime | None

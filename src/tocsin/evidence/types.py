@@ -54,6 +54,8 @@ class EventType(IntEnum):
     FORECAST_MADE = 100
     PACE_SET = 101
     LANE_SLOWED = 102
+    API_KEY_CREATED = 150
+    API_KEY_REVOKED = 151
 
     @property
     def label(self) -> str:

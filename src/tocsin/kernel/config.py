@@ -2,7 +2,7 @@
 
     [estate]   kind = "demo" | "drill" | "live"
     [company]  name, brand, domain, locale
-    [web]      console_port, public_port, public_url, secure_cookies
+    [web]      console_port, public_port, api_port, public_url, secure_cookies
     [mail]     transport (dotted path of an adapter), relay_host, relay_port, from_address, from_name, help_address,
                bounce_domain, dkim_domain, dkim_selector, connections, messages_per_connection, rate_per_s,
                relay_tls (auto, none, opportunistic, starttls, implicit), relay_ca_file, relay_user, relay_password_file (a file that
@@ -10,9 +10,9 @@
                system's), preflight (false: a mailing starts although receivers would refuse it; for estates whose domain is made up),
                direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address (who is on call),
                quota_per_day (what the relay takes in any 24 hours; 0: no limit), quota_source (dotted path of an adapter that asks it)
-               direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
+    [gate]     unknown = "refuse" | "allow", subject_header, rate_per_s
     [vault]    socket (default HOME/vault/vault.sock)
     [keys]     service (dotted path of an adapter)
     [passwords] filter (a filter of breached passwords; empty: the built-in one), range_url (a range API to ask too; empty: none),
@@ -35,9 +35,10 @@ from typing import Any
 from .errors import BadInput, Fault
 from .localpg import default_home
 
-PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "postoffice", "owner")
 RANGE_FAILS = ("open", "closed")
 PEPPER_NAME = re.compile(r"pepper(_[a-z0-9]{1,20})?")
+PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "api", "postoffice", "owner")
+GATE_UNKNOWN = ("refuse", "allow")
 ESTATE_KINDS = ("demo", "drill", "live")
 CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit")}
 
@@ -65,6 +66,7 @@ class Web:
 
     console_port: int = 8000
     public_port: int = 8001
+    api_port: int = 8002
     public_url: str = "http://127.0.0.1:8001"
     secure_cookies: bool = False
 
@@ -115,6 +117,15 @@ class Practice:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """What the gate says of subjects that nobody imported, in which header a proxy names the subject, and how much one key may ask."""
+
+    unknown: str = "refuse"
+    subject_header: str = "X-Tocsin-Subject"
+    rate_per_s: float = 20_000.0
+
+
+@dataclass(frozen=True, slots=True)
 class Vault:
     """How the main side reaches the vault: a socket, no secret. Empty means HOME/vault/vault.sock."""
 
@@ -151,6 +162,7 @@ class Config:
     mail: Mail = field(default_factory=Mail)
     intake: Intake = field(default_factory=Intake)
     practice: Practice = field(default_factory=Practice)
+    gate: Gate = field(default_factory=Gate)
     vault: Vault = field(default_factory=Vault)
     keys: KeyFiles = field(default_factory=KeyFiles)
     passwords: Passwords = field(default_factory=Passwords)
@@ -163,6 +175,7 @@ SECTIONS: dict[str, type] = {
     "mail": Mail,
     "intake": Intake,
     "practice": Practice,
+    "gate": Gate,
     "vault": Vault,
     "keys": KeyFiles,
     "passwords": Passwords,
@@ -194,6 +207,8 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
         faults.append(Fault("passwords.range_url", repr(passwords.range_url), "an https address, or one of this machine"))
     if passwords.pepper and not PEPPER_NAME.fullmatch(passwords.pepper):
         faults.append(Fault("passwords.pepper", repr(passwords.pepper), "pepper, or pepper_ and up to 20 small letters or digits"))
+    if "gate" in sections:
+        faults += _gate_faults(sections["gate"])
     if faults:
         raise BadInput(faults)
     return Config(home=home, database_url=database_url, process=process, **sections)
@@ -218,6 +233,17 @@ def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]
         else:
             good[key] = value
     return shape(**good)
+
+
+def _gate_faults(gate: Gate) -> list[Fault]:
+    faults = []
+    if gate.unknown not in GATE_UNKNOWN:
+        faults.append(Fault("gate.unknown", repr(gate.unknown), f"one of {', '.join(GATE_UNKNOWN)}"))
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", gate.subject_header):
+        faults.append(Fault("gate.subject_header", repr(gate.subject_header), "a header name of letters, digits and dashes"))
+    if gate.rate_per_s <= 0:
+        faults.append(Fault("gate.rate_per_s", repr(gate.rate_per_s), "more than 0"))
+    return faults
 
 
 def home_from_environment() -> Path:

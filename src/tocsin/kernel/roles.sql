@@ -3,7 +3,7 @@
 DO $$
 DECLARE name text;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['tocsin_operator', 'tocsin_console', 'tocsin_public', 'tocsin_intake', 'tocsin_worker', 'tocsin_sequencer'] LOOP
+  FOREACH name IN ARRAY ARRAY['tocsin_operator', 'tocsin_console', 'tocsin_public', 'tocsin_intake', 'tocsin_worker', 'tocsin_sequencer', 'tocsin_api'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
       EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION', name);
     END IF;
@@ -15,8 +15,8 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 -- The queue: whoever acts may enqueue; only workers fetch and finish. The public site and intake, which strangers talk to, can neither put
 -- a job in nor see one: the site enqueues its two jobs through functions of the credentials room, intake none.
-REVOKE ALL ON procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers FROM tocsin_public, tocsin_intake;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM tocsin_public, tocsin_intake;
+REVOKE ALL ON procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers FROM tocsin_public, tocsin_intake, tocsin_api;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM tocsin_public, tocsin_intake, tocsin_api;
 GRANT SELECT, INSERT ON procrastinate_jobs, procrastinate_events TO tocsin_operator, tocsin_console;
 GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers TO tocsin_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tocsin_operator, tocsin_console, tocsin_worker, tocsin_sequencer;

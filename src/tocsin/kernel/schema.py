@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from psycopg import sql as pg
 
-ROLES = ("operator", "console", "public", "intake", "worker", "sequencer")
+ROLES = ("operator", "console", "public", "intake", "worker", "sequencer", "api")
 SRC = Path(__file__).parent.parent
 
 

@@ -2,11 +2,12 @@
 -- functions (migrations 0002 and 0003). The operator's process imports, arms, commits and plants canaries; the worker makes reset links.
 REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, credentials_credential, credentials_session, credentials_resettoken,
   credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject, credentials_lift, credentials_gate,
+  credentials_apikey, credentials_gate_open,
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
-  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
+  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_open_session, credentials_end_session, credentials_revoked_hash, credentials_redeem, credentials_renew_lease,
-  credentials_ack, credentials_leave, credentials_ask_reset
-  FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
+  credentials_ack, credentials_leave, credentials_ask_reset, credentials_gate_ask, credentials_gate_ack, credentials_gate_keys
+  FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
 GRANT SELECT ON credentials_live_credential, credentials_live_session, credentials_live_resettoken TO tocsin_public, tocsin_operator;
@@ -38,3 +39,12 @@ GRANT UPDATE (cohort) ON credentials_account TO tocsin_worker;  -- for the row l
 -- Who is through the gate, and letting people through whose new password lives in a company's own system.
 GRANT SELECT ON credentials_gate TO tocsin_operator, tocsin_console, tocsin_worker;
 GRANT SELECT, INSERT, UPDATE ON credentials_lift TO tocsin_operator, tocsin_worker;
+
+-- The gate's process asks through functions and reads which account numbers are open: no name, no address, no hash, no key. Keys are made and
+-- revoked on the command line; the console shows that a canary exists, never its sealed secrets.
+GRANT EXECUTE ON FUNCTION credentials_renew_lease, credentials_leave, credentials_gate_ask, credentials_gate_ack, credentials_gate_keys TO tocsin_api;
+GRANT SELECT ON credentials_gate_open TO tocsin_api;
+GRANT SELECT (id, version) ON credentials_population TO tocsin_api;
+GRANT SELECT, INSERT ON credentials_apikey TO tocsin_operator;
+GRANT UPDATE (revoked_at) ON credentials_apikey TO tocsin_operator;
+GRANT SELECT (account_id) ON credentials_canary TO tocsin_console;

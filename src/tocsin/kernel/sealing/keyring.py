@@ -45,6 +45,7 @@ KEYS_OF: dict[str, frozenset[str]] = {
     "api": frozenset(),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
+    "api": frozenset(),
     "postoffice": frozenset(),
     "owner": _ALL,
 }

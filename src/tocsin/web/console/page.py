@@ -17,6 +17,7 @@ P = ParamSpec("P")
 
 ROOMS = (
     ("/", "Incident", "i"),
+    ("/cutover", "Cutover", "c"),
     ("/desk", "Desk", "d"),
     ("/approvals", "Approvals", "a"),
     ("/log", "Log", "l"),
@@ -27,6 +28,8 @@ ROOMS = (
 def page(template: str, context: dict[str, Any], request: HttpRequest, *, status: int = 200) -> HttpResponse:
     """Return a page of the console with the room links."""
     here = max((url for url, _, _ in ROOMS if request.path.startswith(url)), key=len, default="/")
+    if here == "/" and "/cutover" in request.path:  # an incident's own
+        here = "/cutover"
     links = [{"url": url, "name": name, "key": key, "here": url == here} for url, name, key in ROOMS]
     return render(request, f"console/{template}.html", {**context, "links": links}, status=status)
 

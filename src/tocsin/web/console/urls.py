@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import approvals, desk, incident, log, sign_in
+from . import approvals, cutover, desk, incident, log, sign_in
 
 urlpatterns = [
     path("sign-in", sign_in.sign_in),
@@ -15,6 +15,13 @@ urlpatterns = [
     path("incidents/<int:incident>/flow", incident.flow),
     path("incidents/<int:incident>/duties", incident.duties),
     path("incidents/<int:incident>/mailing", incident.mailing),
+    path("cutover", cutover.latest),
+    path("incidents/<int:incident>/cutover", cutover.show),
+    path("incidents/<int:incident>/cutover/live", cutover.live),
+    path("incidents/<int:incident>/cutover/arm", cutover.arm),
+    path("incidents/<int:incident>/cutover/<int:cutover>/commit", cutover.commit),
+    path("incidents/<int:incident>/cutover/<int:cutover>/abort", cutover.abort),
+    path("incidents/<int:incident>/cutover/<int:cutover>/widen", cutover.widen),
     path("desk", desk.show),
     path("desk/next", desk.take_next),
     path("desk/<int:case>", desk.case),

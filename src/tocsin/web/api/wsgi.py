@@ -1,0 +1,30 @@
+"""The WSGI application of the api process. It joins as a node of the gate: until its lease is granted, and after it is lost, nobody is let in."""
+
+from __future__ import annotations
+
+import os
+
+import django
+
+from tocsin.kernel import config, logs
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tocsin.settings")
+os.environ.setdefault("TOCSIN_PROCESS", "api")
+logs.configure("api")
+django.setup()
+
+from tocsin.credentials import actions as credentials  # noqa: E402  # after the settings are loaded
+
+from .gate import GateApplication, Settings  # noqa: E402
+
+_current = config.current()
+gate = credentials.join_as_gate()
+application = GateApplication(
+    gate,
+    Settings(
+        unknown_allowed=_current.gate.unknown == "allow",
+        subject_header=_current.gate.subject_header,
+        reset_url=f"{_current.web.public_url.rstrip('/')}/passwordchange",
+        rate_per_s=_current.gate.rate_per_s,
+    ),
+)
