@@ -125,7 +125,7 @@ def cutover(home: Path) -> tuple[float, float]:
     from tocsin.staff import actions as staff
     from tocsin.staff import keyfiles
 
-    armed = actions.arm(classes=["session", "password", "reset_token", "remember_me"], incident=1, at=AT, by="ada")
+    armed = actions.arm(incident=1, at=AT, by="ada")
     approval = staff.request("credentials.commit", armed.payload, by="ada", at=AT)
     for name in ("ada", "bob"):
         staff.sign_with_key_file(approval, operator=name, key_file=keyfiles.folder(home) / f"{name}.key", at=AT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
@@ -14,12 +15,14 @@ from tocsin.kernel.errors import BadInput, Refused, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import open_sealed, seal
 
+from . import bearers, queries, sign_in
 from . import cutover as cutovers
-from . import queries, sign_in
+from .digests import digest
 from .models import Account, Canary, Cutover
 from .passwords import hashing
+from .second import codes, factors, passkeys, software_key, steps
+from .types import BEARER_CLASSES, CanaryReport
 from .types import Canary as CanarySecrets
-from .types import CanaryReport
 
 CANARIES_MAX = 1000
 CONTEXT = "credentials.canary"
@@ -27,7 +30,7 @@ TOKEN_LIFE = timedelta(days=365)  # far beyond a customer's: only the cutover ma
 
 
 def plant_canaries(n: int, *, at: datetime, population: str = "customers") -> tuple[CanarySecrets, ...]:
-    """Make `n` accounts with a known password, an open session and a reset link each; return their secrets.
+    """Make `n` accounts with a secret of every class each; return their secrets.
 
     The secrets are kept sealed, so that `try_canaries` can present them in another process. Raises BadInput for a number out of range.
     """
@@ -48,7 +51,7 @@ def _plant(*, at: datetime, population: str) -> CanarySecrets:
         sql.rows(
             "credentials",
             "insert_token",
-            token=sign_in.digest(token),
+            token=digest(token),
             request=uuid4(),
             account=account.pk,
             context=[],
@@ -57,30 +60,65 @@ def _plant(*, at: datetime, population: str) -> CanarySecrets:
         )
     sid = sign_in.log_in(login, password, at=at, population=population)
     ensure(sid is not None, "a new canary could not sign in")
-    made = CanarySecrets(login=login, password=password, sid=Private(str(sid)), token=Private(token))
-    text = json.dumps({"login": login, "password": password.reveal(), "sid": sid, "token": token})
+    more = _more(str(sid), account.pk, at=at)
+    made = CanarySecrets(login=login, password=password, sid=Private(str(sid)), token=Private(token), more=more)
+    text = json.dumps(
+        {"login": login, "password": password.reveal(), "sid": sid, "token": token, "more": {c: s.reveal() for c, s in more.items()}}
+    )
     Canary.objects.create(account=account, sealed=seal(text, context=CONTEXT))
     return made
 
 
-def try_canaries(cutover: int, *, at: datetime) -> CanaryReport:
-    """Present every secret of every canary at its door; after a commit the result is kept with the cutover for `status`.
+def _more(sid: str, account: int, *, at: datetime) -> dict[str, Private[str]]:
+    """Give a canary one secret of each further class, through the doors that customers use."""
+    found = {c: bearers.issue_bearer(sid, c, label="canary", at=at) for c in BEARER_CLASSES}
+    offer = factors.offer_totp(account, at=at)
+    # Confirmed with the code of the step before, so that the present one still counts.
+    factors.add_totp(sid, offer.ticket, codes.code_of(offer.secret, at=at - timedelta(seconds=codes.STEP_S)), account=account, at=at)
+    key = software_key.new_key()
+    factors.keep(sid, "passkey", software_key.public_key(key), handle=software_key.handle(key), label="canary", at=at)
+    return found | {"totp": offer.secret, "recovery_code": factors.new_codes(sid, at=at)[0], "passkey": key}
 
+
+def try_canaries(cutover: int, *, at: datetime) -> CanaryReport:
+    """Present every secret that a cutover ends, of every canary, at its door; after a commit the result is kept with the cutover for `status`.
+
+    A class that the cutover leaves alone is not tried: it works before and after. What counts once (a code, a rotating token) is shown and not
+    used up, so that the battery can be repeated; codes are presented as if the password had been right, for only so is the class itself tried.
     Raises Refused if there are none: silence would look like proof. A survivor is named by login and door, never by its secret.
     """
     row = Cutover.objects.select_related("population").get(pk=cutover)
     population, accepted, tried = row.population.name, [], 0
     for canary in Canary.objects.filter(account__population=row.population).order_by("pk")[:CANARIES_MAX]:
         known = json.loads(open_sealed(canary.sealed, context=CONTEXT).reveal())
-        doors = {
-            "password": sign_in.log_in(known["login"], Private(known["password"]), at=at, population=population),
-            "session": queries.session(known["sid"], at=at),
-            "reset_token": queries.open_token(known["token"], at=at),
-        }
-        tried += len(doors)
-        accepted += [f"{known['login']}: {door}" for door, answer in doors.items() if answer is not None]
+        for cred_class in row.classes:
+            tried += 1
+            if _opens(cred_class, known, canary.account_id, at=at, population=population):
+                accepted.append(f"{known['login']}: {cred_class}")
     if not tried:
         raise Refused("no canaries are planted: plant some before the cutover")
     if row.state in {"committed", "sealed"}:
         Cutover.objects.filter(pk=cutover).update(canaries_tried=tried, canaries_refused=tried - len(accepted))
     return CanaryReport(tried=tried, accepted=len(accepted), refused=tried - len(accepted), survivors=tuple(accepted))
+
+
+def _opens(cred_class: str, known: dict[str, Any], account: int, *, at: datetime, population: str) -> bool:
+    """Present one secret at its door; tell whether it opens."""
+    match cred_class:
+        case "password":
+            return sign_in.begin_sign_in(known["login"], Private(known["password"]), at=at, population=population) is not None
+        case "session":
+            return queries.session(known["sid"], at=at) is not None
+        case "reset_token":
+            return queries.open_token(known["token"], at=at) is not None
+        case "totp":
+            return steps.totp_matches(account, codes.code_of(Private(known["more"]["totp"]), at=at), at=at) is not None
+        case "recovery_code":
+            return steps.recovery_matches(account, known["more"]["recovery_code"]) is not None
+        case "passkey":
+            asked = passkeys.to_use(at=at)
+            rp, origin = passkeys.relying_party()
+            answer = software_key.answer(Private(known["more"]["passkey"]), asked.options, rp_id=rp, origin=origin)
+            return steps.passkey_matches(answer, asked.challenge, at=at) is not None
+        case _:
+            return bearers.bearer_lives(known["more"][cred_class], cred_class, at=at)

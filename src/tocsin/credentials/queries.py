@@ -13,10 +13,18 @@ from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
 from . import lease
+from .bearers import bearer_lives, caller
+from .digests import digest
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
-from .sign_in import digest
+from .second.factors import holdings, offer_passkey, offer_totp, offered_totp
+from .second.passkeys import to_use as ask_any_passkey
+from .second.steps import ask_passkey, second_step
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 
+__all__ = [
+    "all_were_reset", "ask_any_passkey", "ask_passkey", "bearer_lives", "caller", "cutover", "holdings", "offer_passkey", "offer_totp",
+    "offered_totp", "open_token", "rejects", "reset_counts", "second_step", "session", "status",
+]  # fmt: skip
 SHOWN_MAX = 1000
 COUNT_SHARE = 6  # a count is kept so many times as long as it took, so that counting never fills more than a seventh of the time
 

@@ -53,6 +53,11 @@ class EventType(IntEnum):
     PERSONAL_DATA_READ = 90
     FORECAST_MADE = 100
     PACE_SET = 101
+    TOKEN_REUSED = 110
+    FACTOR_ADDED = 111
+    FACTOR_REMOVED = 112
+    SIGN_INS_ENDED = 113
+    RESET_STARTED = 114
 
     @property
     def label(self) -> str:
@@ -63,7 +68,7 @@ class EventType(IntEnum):
 # Always of one customer: found by that customer, never in the list of acts.
 OF_CUSTOMERS = frozenset({
     EventType.RESET_REQUESTED, EventType.PASSWORD_RESET, EventType.NOTICE_HANDED_OVER, EventType.NOTICE_FAILED, EventType.NOTICE_IN_DOUBT,
-    EventType.LETTER_QUEUED,
+    EventType.LETTER_QUEUED, EventType.TOKEN_REUSED, EventType.FACTOR_ADDED, EventType.FACTOR_REMOVED,
 })  # fmt: skip
 
 
