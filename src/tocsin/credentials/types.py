@@ -90,6 +90,7 @@ class HeldSession:
 
     ref: str
     created_at: datetime
+    current: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,7 @@ class CommitReport:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """One account of ours with its secrets: a password, a session, a reset link, and in `more` one secret per further class.
+    """One account of ours with its secrets: a password, a session, a reset link, and in `more` one secret per further class it was given.
 
     Of totp it is the seed, of passkey the private key.
     """

@@ -33,15 +33,16 @@ from . import codes, passkeys, tickets
 SIGN_IN_AGAIN = "this can be changed for a quarter of an hour after signing in: please sign in again"
 
 
-def holdings(account: int, *, at: datetime) -> Holdings:
-    """Return what lets somebody into an account besides the password. Raises Unavailable without a lease."""
+def holdings(account: int, *, sid: str, at: datetime) -> Holdings:
+    """Return what lets somebody into an account besides the password; `sid` is who looks. Raises Unavailable without a lease."""
     lease.check()
     factors = sql.rows("credentials", "held_factors", account=account)
+    sessions = sql.rows("credentials", "held_sessions", account=account, oldest=at - SESSION_LIFE)
     with connection.cursor() as cursor:
         cursor.execute("SELECT credentials_factor_ended(%s)", [account])
         ended = cursor.fetchone()[0]
     return Holdings(
-        sessions=tuple(HeldSession(*r) for r in sql.rows("credentials", "held_sessions", account=account, oldest=at - SESSION_LIFE)),
+        sessions=tuple(HeldSession(ref=ref, created_at=made, current=ref == digest(sid).hex()) for ref, made in sessions),
         bearers=tuple(HeldBearer(*r) for r in sql.rows("credentials", "held_bearers", account=account, at=at)),
         factors=tuple(HeldFactor(*r[:5]) for r in factors if r[1] != "recovery_code"),
         codes_left=sum(r[1] == "recovery_code" for r in factors),
@@ -51,8 +52,8 @@ def holdings(account: int, *, at: datetime) -> Holdings:
 
 def end_session(sid: str, ref: str, *, account: int, at: datetime) -> bool:
     """End one of the sessions of this session's owner, by its reference; tell whether there was one."""
-    mine = {s.ref for s in holdings(account, at=at).sessions}
-    if digest(sid).hex() not in mine or ref not in mine:
+    mine = holdings(account, sid=sid, at=at).sessions
+    if not any(s.current for s in mine) or ref not in {s.ref for s in mine}:
         return False
     with connection.cursor() as cursor:
         cursor.execute("SELECT credentials_end_session(%s)", [bytes.fromhex(ref)])
