@@ -164,13 +164,13 @@ def test_a_cutover_ends_every_class_it_names_and_needs_two_people(shop: Path) ->
     sids = [log_in(c) for c in PEOPLE]
     link()
     armed = actions.arm(incident=7, at=AT, by="ada")
-    assert armed.counts == {"password": 9, "session": 9, "remember_me": 0, "reset_token": 3}
+    assert armed.counts == {"password": 9, "session": 9, "remember_me": 2, "reset_token": 3, "refresh": 2, "api_token": 2}
     assert armed.canaries == len(canaries) == 2
     assert actions.arm(incident=7, at=AT, by="ada") == armed
     with pytest.raises(Refused, match="is armed"):
         actions.arm(incident=8, at=AT, by="ada")
     before = actions.try_canaries(armed.id, at=AT)
-    assert (before.tried, before.accepted) == (6, 6)
+    assert (before.tried, before.accepted) == (12, 12)
     armed_counts = queries.status("customers")
     assert (armed_counts.live, armed_counts.dead, armed_counts.state) == (9, 0, "armed")
 
@@ -190,10 +190,10 @@ def test_a_cutover_ends_every_class_it_names_and_needs_two_people(shop: Path) ->
     with pytest.raises(NotFound):
         actions.redeem(TOKEN, Private(GOOD), at=AT)
     after = actions.try_canaries(armed.id, at=AT)
-    assert (after.tried, after.refused, after.survivors) == (6, 6, ())
+    assert (after.tried, after.refused, after.survivors) == (12, 12, ())
     status = queries.status(armed.id)
     assert (status.live, status.dead, status.sealed, status.epoch) == (0, 9, True, 2)
-    assert (status.canaries_tried, status.canaries_refused) == (6, 6)
+    assert (status.canaries_tried, status.canaries_refused) == (12, 12)
     assert queries.all_were_reset() == AT
     assert Epoch.objects.get(population__name="customers", cohort=0, cred_class="passkey").epoch == 1
     counts = evidence.counts(incident=7)
@@ -732,6 +732,8 @@ SECRET_COLUMNS = (
     ("credentials_credential", "hash"),
     ("credentials_session", "sid_sha256"),
     ("credentials_resettoken", "token_sha256"),
+    ("credentials_bearer", "secret_sha256"),
+    ("credentials_factor", "secret"),
 )
 
 
@@ -746,13 +748,13 @@ def test_no_process_reads_a_hash_but_through_the_live_views() -> None:
                     [f"tocsin_{role}", table, column, f"tocsin_{role}", table],
                 )
                 assert cursor.fetchone() == (False, False), (role, table)
-        for name in ("account", "credential", "session", "resettoken", "canary", "import", "reject", "nodelease"):
+        for name in ("account", "credential", "session", "resettoken", "canary", "import", "reject", "nodelease", "bearer", "factor", "steptries"):
             cursor.execute(
                 "SELECT has_table_privilege('tocsin_public', %s, p) FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p",
                 [f"credentials_{name}"],
             )
             assert {row[0] for row in cursor.fetchall()} == {False}, name
-        for view in ("credential", "session", "resettoken"):
+        for view in ("credential", "session", "resettoken", "bearer", "factor"):
             cursor.execute(
                 "SELECT r, has_table_privilege('tocsin_' || r, %s, 'SELECT') FROM unnest(%s::text[]) r",
                 [f"credentials_live_{view}", list(schema.ROLES)],
@@ -765,7 +767,7 @@ def test_no_process_reads_a_hash_but_through_the_live_views() -> None:
             "FROM pg_proc WHERE proname LIKE 'credentials\\_%%'"
         )
         functions = cursor.fetchall()
-        assert len(functions) == 8
+        assert len(functions) == 24
         assert {(may, definer, tuple(config)) for _, may, definer, config in functions} == {
             (False, True, ("search_path=pg_catalog, public, pg_temp",))
         }
@@ -787,7 +789,7 @@ def test_each_process_can_do_its_part_and_no_more(real_shop: Path) -> None:
     with as_role("operator"):
         actions.plant_canaries(1, at=AT)
         armed = actions.arm(incident=1, at=AT, by="ada")
-        assert actions.try_canaries(armed.id, at=AT).accepted == 3
+        assert actions.try_canaries(armed.id, at=AT).accepted == 6
         open_report = actions.import_hashes(write(real_shop / "again.csv", rows()), at=AT, by="owner")
         assert open_report.accepted == len(PEOPLE)
     with as_role("public"):
@@ -798,7 +800,7 @@ def test_each_process_can_do_its_part_and_no_more(real_shop: Path) -> None:
     with as_role("operator"):
         report = cut(real_shop, armed=armed)
         assert isinstance(report, CommitReport)
-        assert actions.try_canaries(armed.id, at=AT).refused == 3
+        assert actions.try_canaries(armed.id, at=AT).refused == 6
         assert queries.status("customers").dead == len(PEOPLE) + 1
     (job,) = _jobs("credentials.tasks.send_reset")
     with as_role("worker"):

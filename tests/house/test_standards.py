@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
-
-import re
 
 TESTS = Path(__file__).parent.parent
 RULES = range(1, 54)

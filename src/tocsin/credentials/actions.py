@@ -1,7 +1,9 @@
 """The writes of this room, gathered from the files that know about them."""
 
+from .bearers import end_others, forget_bearer, issue_bearer, renew, revoke_bearer
 from .canaries import plant_canaries, try_canaries
 from .cutover import abort, arm, commit, seal
+from .ending import arm_end_of_sign_ins, end_sign_ins, start_reset
 from .filter.doors import build_filter
 from .gate.keys import create_api_key, revoke_api_key
 from .gate.node import join_as_gate
@@ -9,26 +11,45 @@ from .imports import import_hashes
 from .lease import join_as_node
 from .lifts import lift
 from .reset import redeem, request_reset, send_changed, send_reset
-from .sign_in import log_in, log_out
+from .second.factors import add_passkey, add_totp, end_session, new_codes, remove_factor
+from .second.steps import answer_code, answer_passkey, sign_in_with_passkey
+from .sign_in import begin_sign_in, log_in, log_out
 
 __all__ = [
     "abort",
+    "add_passkey",
+    "add_totp",
+    "answer_code",
+    "answer_passkey",
     "arm",
+    "arm_end_of_sign_ins",
+    "begin_sign_in",
     "build_filter",
     "commit",
     "create_api_key",
+    "end_others",
+    "end_session",
+    "end_sign_ins",
+    "forget_bearer",
     "import_hashes",
+    "issue_bearer",
     "join_as_gate",
     "join_as_node",
     "lift",
     "log_in",
     "log_out",
+    "new_codes",
     "plant_canaries",
     "redeem",
+    "remove_factor",
+    "renew",
     "request_reset",
     "revoke_api_key",
+    "revoke_bearer",
     "seal",
     "send_changed",
     "send_reset",
+    "sign_in_with_passkey",
+    "start_reset",
     "try_canaries",
 ]

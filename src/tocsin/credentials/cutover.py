@@ -15,6 +15,8 @@ from django.db import connection, transaction
 
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
+from tocsin.incidents import queries as incidents
+from tocsin.inventory.types import codes_of
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.staff import actions as staff
@@ -22,7 +24,7 @@ from tocsin.staff import queries as staff_queries
 
 from . import policy
 from .models import Account, Canary, Cutover, Epoch, Population
-from .types import BREACH_CLASSES, CLASSES, POPULATIONS, CommitReport, CutoverInfo, NodeSeal
+from .types import BREACH_CLASSES, CLASSES, POPULATIONS, ClassProposal, CommitReport, CutoverInfo, NodeSeal
 
 SEAL_POLL_S = 0.01
 
@@ -38,7 +40,7 @@ def open_population(name: str) -> Population:
 def arm(
     *,
     population: str = "customers",
-    classes: Sequence[str] = BREACH_CLASSES,
+    classes: Sequence[str] | None = None,
     incident: int | None,
     at: datetime,
     by: str,
@@ -47,8 +49,12 @@ def arm(
 ) -> CutoverInfo:
     """Prepare a cutover and count what it would end; nothing ends yet. Arming the same again returns the one that is armed.
 
-    `cohort` None means everybody; anything narrower needs a `reason`. Raises BadInput with all faults; Refused while another is armed.
+    `classes` None means those that the incident's exposure proposes, BREACH_CLASSES without one. `cohort` None means everybody; anything
+    narrower needs a `reason`. Raises BadInput with all faults; Refused while another is armed.
     """
+    if classes is None:
+        proposal = propose(incident)
+        classes = proposal.classes if proposal else BREACH_CLASSES
     if faults := policy.cutover_faults(population=population, classes=classes, cohort=cohort, reason=reason):
         raise BadInput(faults)
     with transaction.atomic():
@@ -83,6 +89,18 @@ def arm(
             EventType.CUTOVER_ARMED, at=at, actor=by, incident=incident, body={**_value(made).payload, "counts": counts, "reason": reason}
         )
         return info(made)
+
+
+def propose(incident: int | None) -> ClassProposal | None:
+    """Return which classes to end, by the elements that lay readable in the reached stores; None before the exposure is frozen."""
+    try:
+        exposure = incidents.exposure_of(incident) if incident is not None else None
+    except NotFound:
+        exposure = None
+    if exposure is None:
+        return None
+    masks = [*(c.clear for c in exposure.cohorts), *exposure.assumed.values()]
+    return policy.propose_classes({code for mask in masks for code in codes_of(mask)})
 
 
 def commit(cutover: int, *, approval: int | None, at: datetime, by: str) -> CommitReport:
@@ -181,10 +199,11 @@ def info(row: Cutover) -> CutoverInfo:
         row,
         canaries=Canary.objects.filter(account__population=row.population).count(),
         staff_untouched=Account.objects.filter(population__name="staff").exclude(population=row.population).count(),
+        proposal=propose(row.incident),
     )
 
 
-def _value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0) -> CutoverInfo:
+def _value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0, proposal: ClassProposal | None = None) -> CutoverInfo:
     return CutoverInfo(
         id=row.pk,
         population=row.population.name,
@@ -199,6 +218,7 @@ def _value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0) -> Cuto
         staff_untouched=staff_untouched,
         approval=row.approval,
         armed_at=row.armed_at,
+        proposal=proposal,
     )
 
 

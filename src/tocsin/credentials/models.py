@@ -12,7 +12,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from .types import API_KEY_ROLES, CLASSES
+from .types import API_KEY_ROLES, BEARER_CLASSES, CLASSES, FACTOR_CLASSES
 
 STATES = ("open", "armed", "committed", "sealed", "aborted")
 
@@ -86,13 +86,74 @@ class Lift(models.Model):
 
 
 class Session(models.Model):
-    """A sign-in session, under the SHA-256 of its id. `version` is that of the password it was opened with."""
+    """A sign-in session, under the SHA-256 of its id. `version` is that of the password it was opened with.
+
+    `family` names the bearer tokens it was opened with, None after a sign-in: only such a session may change how its owner signs in.
+    """
 
     sid_sha256 = models.BinaryField(primary_key=True)
     account = models.ForeignKey(Account, on_delete=models.CASCADE)
     epoch = models.IntegerField()
     version = models.IntegerField()
+    family = models.UUIDField(null=True)
     created_at = models.DateTimeField()
+
+
+class Bearer(models.Model):
+    """A secret that lets in whoever holds it, under its SHA-256: remember_me, refresh or api_token.
+
+    `family` is what one sign-in made and every rotation of it; `version` is that of the password at that sign-in. A rotated one keeps its
+    row, spent, until it would have expired: presented again, it tells that somebody copied it.
+    """
+
+    secret_sha256 = models.BinaryField(unique=True)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    cred_class = models.TextField(db_column="class")
+    family = models.UUIDField(db_index=True)
+    epoch = models.IntegerField()
+    version = models.IntegerField()
+    label = models.TextField(default="")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    last_used = models.DateField(null=True)
+    spent_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(name="credentials_bearer_class", condition=models.Q(cred_class__in=BEARER_CLASSES))]
+
+
+class Factor(models.Model):
+    """A second step of an account, or a passkey. Several of a class may stand beside each other, unlike in Credential.
+
+    `secret` is the sealed seed (totp), the SHA-256 of a code (recovery_code) or the public key (passkey); `handle` the passkey's own id.
+    `last_step` is the time step of the last accepted code, or the microsecond of the last accepted challenge: nothing older counts again.
+    """
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    cred_class = models.TextField(db_column="class")
+    epoch = models.IntegerField()
+    secret = models.BinaryField()
+    handle = models.BinaryField(null=True, unique=True)
+    label = models.TextField(default="")
+    sign_count = models.BigIntegerField(default=0)
+    last_step = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    last_used = models.DateField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(name="credentials_factor_class", condition=models.Q(cred_class__in=FACTOR_CLASSES)),
+            models.CheckConstraint(name="credentials_factor_handle", condition=models.Q(handle=None) ^ models.Q(cred_class="passkey")),
+        ]
+
+
+class StepTries(models.Model):
+    """How often a second step was tried since `since`. Whoever gets this far knows the password, so no stranger locks anybody out."""
+
+    account = models.OneToOneField(Account, on_delete=models.CASCADE, primary_key=True)
+    tries = models.IntegerField()
+    since = models.DateTimeField()
 
 
 class ResetToken(models.Model):
@@ -157,7 +218,7 @@ class NodeLease(models.Model):
 
 
 class Canary(models.Model):
-    """The secrets of an account of ours, sealed: JSON of login, password, sid and token."""
+    """The secrets of an account of ours, sealed: JSON of the login and a secret per class."""
 
     account = models.OneToOneField(Account, on_delete=models.CASCADE, primary_key=True)
     sealed = models.BinaryField()

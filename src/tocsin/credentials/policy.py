@@ -12,8 +12,19 @@ from datetime import datetime, timedelta
 
 from tocsin.kernel.errors import Fault
 
-from .types import BREACH_CLASSES, CLASSES, LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PASSWORD_CHARS_MIN_MFA, POPULATIONS
+from .types import (
+    BREACH_CLASSES,
+    CLASSES,
+    LOGIN_CHARS_MAX,
+    PASSWORD_BYTES_MAX,
+    PASSWORD_CHARS_MIN,
+    PASSWORD_CHARS_MIN_MFA,
+    POPULATIONS,
+    ClassProposal,
+)
 
+OPENING_CLASSES = ("remember_me", "refresh", "totp", "recovery_code", "passkey")  # what opens a session, besides a password
+SEED_ELEMENTS = ("security_tokens",)  # how a data map names a store of seeds and recovery codes
 CORE_CHARS_MIN = 8  # what must be left of a password without the words that everybody would guess
 RESETS_PER_HOUR_MAX = 3
 LEASE_S = 2.0  # as the database function credentials_renew_lease grants it
@@ -63,14 +74,29 @@ def cutover_faults(*, population: str, classes: Collection[str], cohort: int | N
         faults.append(Fault("population", repr(population), f"one of {', '.join(POPULATIONS)}"))
     if not classes or not set(classes) <= set(CLASSES):
         faults.append(Fault("classes", repr(sorted(classes)), f"some of {', '.join(CLASSES)}"))
-    elif "password" in classes and not {"session", "reset_token"} <= set(classes):
-        # Else a session opened, or a link mailed, by whoever has the old password or mailbox token outlives the password.
-        faults.append(
-            Fault("classes", repr(sorted(classes)), f"session and reset_token beside password, as in {', '.join(BREACH_CLASSES)}")
-        )
+    elif "password" in classes and not set(BREACH_CLASSES) <= set(classes):
+        # Else what whoever has the old password made with it (a session, a token) or had mailed (a link) outlives the password.
+        faults.append(Fault("classes", repr(sorted(classes)), f"all of {', '.join(BREACH_CLASSES)} where password is one"))
+    elif set(OPENING_CLASSES) & set(classes) and "session" not in classes:
+        faults.append(Fault("classes", repr(sorted(classes)), "session beside a class that opens sessions, or those opened stay"))
     if cohort is not None and not reason.strip():
         faults.append(Fault("reason", repr(reason), "why not everybody: a narrow cutover missed 100 million accounts elsewhere before"))
     return faults
+
+
+def propose_classes(elements: Collection[str]) -> ClassProposal:
+    """Return which classes a cutover should end when these elements were readable by whoever got in.
+
+    Passwords and all that can be made with one always: that is the default. Seeds and recovery codes if their store was reached in clear.
+    Passkeys never on account of a copied store: it holds public keys only; who wants them ended names the class.
+    """
+    found = sorted(set(elements) & set(SEED_ELEMENTS))
+    if not found:
+        return ClassProposal(classes=BREACH_CLASSES, reasons=())
+    return ClassProposal(
+        classes=(*BREACH_CLASSES, "totp", "recovery_code"),
+        reasons=(f"totp and recovery_code: {', '.join(found)} lay readable in a reached store",),
+    )
 
 
 def next_epoch(highest: Iterable[int]) -> int:

@@ -13,21 +13,36 @@ from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
 from . import lease, reset
+from .bearers import bearer_lives, caller
+from .digests import digest
 from .filter.doors import check_filter
-from .gate.keys import api_keys as api_keys
+from .gate.keys import api_keys
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
-from .overview import epoch_lines as epoch_lines
-from .overview import overviews as overviews
-from .sign_in import digest
+from .overview import epoch_lines, overviews
+from .second.factors import holdings, offer_passkey, offer_totp, offered_totp
+from .second.passkeys import to_use as ask_any_passkey
+from .second.steps import ask_passkey, second_step
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 
 __all__ = [
     "all_were_reset",
+    "api_keys",
+    "ask_any_passkey",
+    "ask_passkey",
+    "bearer_lives",
+    "caller",
     "check_filter",
     "cutover",
+    "epoch_lines",
+    "holdings",
+    "offer_passkey",
+    "offer_totp",
+    "offered_totp",
     "open_token",
+    "overviews",
     "rejects",
     "reset_counts",
+    "second_step",
     "session",
     "status",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import datetime
 
@@ -14,16 +13,26 @@ from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest
 
 from . import lease, policy
+from .digests import digest
 from .passwords import hashing
-from .types import PASSWORD_BYTES_MAX
+from .second import steps
+from .types import PASSWORD_BYTES_MAX, SecondStep, SignedIn
+
+__all__ = ["begin_sign_in", "digest", "log_in", "log_out", "login_of"]
 
 
 def log_in(email: str, password: Private[str], *, at: datetime, population: str = "customers") -> str | None:
-    """Return the id of a new session, or None: the same for a wrong password, an ended one and an unknown address, at the same price.
+    """Return the id of a new session, or None; as `begin_sign_in`, for an account that needs no second step. For one that does: None."""
+    begun = begin_sign_in(email, password, at=at, population=population)
+    return begun.sid.reveal() if isinstance(begun, SignedIn) else None
+
+
+def begin_sign_in(email: str, password: Private[str], *, at: datetime, population: str = "customers") -> SignedIn | SecondStep | None:
+    """Return a new session, or what a second step needs; None for a wrong password, an ended one and an unknown address, at the same price.
 
     Raises BadInput for a password over the limit, Busy when all hashing slots are taken, Unavailable without a lease. No transaction is
     open while the hash is computed. If a cutover commits between reading the hash and writing the session, the session is dead at birth:
-    it carries the epoch that was read.
+    it carries the epoch that was read. Whether there is a second step is asked only after a right password: a wrong one tells nothing of it.
     """
     lease.check()
     if len(password.reveal().encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
@@ -35,10 +44,12 @@ def log_in(email: str, password: Private[str], *, at: datetime, population: str 
     if not right:
         return None
     lease.check()  # the hash may have waited longer than the lease
+    if classes := steps.classes_of(account):
+        return steps.ticket_for(account, epoch=session_epoch, version=version, classes=classes, at=at)
     sid = secrets.token_urlsafe(32)
     with connection.cursor() as cursor:
         cursor.execute("SELECT credentials_open_session(%s, %s, %s, %s, %s)", [digest(sid), account, session_epoch, version, at])
-    return sid
+    return SignedIn(sid=Private(sid))
 
 
 def log_out(sid: str) -> None:
@@ -50,8 +61,3 @@ def log_out(sid: str) -> None:
 def login_of(email: str) -> bytes:
     """Return the keyed digest under which an address signs in."""
     return lookup_digest(policy.normal_login(email), purpose="login")
-
-
-def digest(secret: str) -> bytes:
-    """Return the digest under which a session id or link is stored: 256 random bits need no slow hash. Source: ASVS 5.0 6.5.2."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

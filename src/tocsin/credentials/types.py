@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from tocsin.kernel.private import Private
 
 CLASSES = ("password", "session", "remember_me", "reset_token", "refresh", "api_token", "totp", "recovery_code", "passkey")
-BREACH_CLASSES = ("password", "session", "remember_me", "reset_token")  # what a copied database makes worthless; the default of a cutover
+# The default of a cutover: what a copied database makes worthless, and what whoever has an old password may have made with it.
+BREACH_CLASSES = ("password", "session", "remember_me", "reset_token", "refresh", "api_token")
+BEARER_CLASSES = ("remember_me", "refresh", "api_token")
+FACTOR_CLASSES = ("totp", "recovery_code", "passkey")
 POPULATIONS = ("customers", "staff")
 API_KEY_ROLES = ("gate",)
 FORMATS = ("md5", "sha1_salted", "sha256_salted", "pbkdf2_sha256", "bcrypt", "scrypt", "argon2id")
@@ -23,6 +26,11 @@ PASSWORD_BYTES_MAX = 4096
 TOKEN_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
 TOKEN_LIFE = timedelta(minutes=30)
 SESSION_LIFE = timedelta(hours=12)
+BEARER_LIFE = {"remember_me": timedelta(days=30), "refresh": timedelta(days=30), "api_token": timedelta(days=365)}
+SECOND_STEP_LIFE = timedelta(minutes=5)
+FRESH = timedelta(minutes=15)  # how young a sign-in must be to change how its owner signs in; source: ASVS 5.0 V7.5.1
+RECOVERY_CODES = 10
+LABEL_CHARS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,114 @@ class SessionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A sign-in that is complete: the id of the new session."""
+
+    sid: Private[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SecondStep:
+    """A right password of an account that asks for more. `ticket` (sealed, a few minutes) takes the place of a session until then."""
+
+    ticket: str
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a remember-me or refresh token was changed for: a new session, and the token that takes its place."""
+
+    sid: Private[str]
+    secret: Private[str]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSession:
+    """One of somebody's live sessions, as its owner sees it. `ref` is the SHA-256 of its id in hexadecimal: no secret."""
+
+    ref: str
+    created_at: datetime
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBearer:
+    """One of somebody's live bearer tokens, as its owner sees it. Nobody can read the token itself again."""
+
+    id: int
+    cred_class: str
+    label: str
+    created_at: datetime
+    expires_at: datetime
+    last_used: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFactor:
+    """One of somebody's live second steps, as its owner sees it."""
+
+    id: int
+    cred_class: str
+    label: str
+    created_at: datetime
+    last_used: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """All that lets somebody in besides the password. `ended` tells that a cutover ended a second step that has not been set up anew."""
+
+    sessions: tuple[HeldSession, ...]
+    bearers: tuple[HeldBearer, ...]
+    factors: tuple[HeldFactor, ...]
+    codes_left: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls the API, and with what: `session` (an access token) or `api_token`."""
+
+    subject: int | None
+    cred_class: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ceremony:
+    """What a browser is given to make or use a passkey: the options (WebAuthn JSON), and the sealed challenge that comes back with it."""
+
+    options: str
+    challenge: str
+
+
+@dataclass(frozen=True, slots=True)
+class TotpOffer:
+    """A seed that is not in use yet: to be shown, and to be confirmed with a code. `ticket` is the same, sealed."""
+
+    secret: Private[str]
+    uri: Private[str]
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClassProposal:
+    """Which classes a cutover should end, as the elements of the exposure say, and why those beyond the default."""
+
+    classes: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What ending all of one person's sign-ins ended."""
+
+    sessions: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokenInfo:
     """A reset link that would work now, and how many characters the new password needs."""
 
@@ -81,6 +197,7 @@ class CutoverInfo:
     staff_untouched: int
     approval: int | None
     armed_at: datetime
+    proposal: ClassProposal | None = None  # None without a frozen exposure
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -122,12 +239,16 @@ class CommitReport:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """One account of ours with its secrets: a password, a session and a reset link."""
+    """One account of ours with its secrets: a password, a session, a reset link, and in `more` one secret per further class it was given.
+
+    Of totp it is the seed, of passkey the private key.
+    """
 
     login: str
     password: Private[str]
     sid: Private[str]
     token: Private[str]
+    more: Mapping[str, Private[str]]
 
 
 @dataclass(frozen=True, slots=True)

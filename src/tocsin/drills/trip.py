@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tocsin.credentials import actions as credentials
 from tocsin.credentials import queries as credentials_known
+from tocsin.credentials.types import CLASSES
 from tocsin.evidence import queries as evidence
 from tocsin.incidents import actions as incidents
 from tocsin.incidents import queries as incidents_known
@@ -154,7 +155,7 @@ def cut_over(drill: Drill) -> Figures:
     standing = credentials_known.status("customers")
     if standing.cutover is not None and standing.state in ("committed", "sealed"):  # a run that was cut off behind its commit
         return drill.cutover_found(standing)
-    credentials.plant_canaries(CANARIES, at=now())
+    credentials.plant_canaries(CANARIES, at=now(), classes=CLASSES)
     armed = credentials.arm(incident=drill.incident, at=now(), by="identity")
     before = credentials.try_canaries(armed.id, at=now())
     ensure(before.refused == 0, "a canary was refused before the cutover")

@@ -56,6 +56,11 @@ class EventType(IntEnum):
     LANE_SLOWED = 102
     API_KEY_CREATED = 150
     API_KEY_REVOKED = 151
+    TOKEN_REUSED = 110
+    FACTOR_ADDED = 111
+    FACTOR_REMOVED = 112
+    SIGN_INS_ENDED = 113
+    RESET_STARTED = 114
 
     @property
     def label(self) -> str:
@@ -66,7 +71,7 @@ class EventType(IntEnum):
 # Always of one customer: found by that customer, never in the list of acts.
 OF_CUSTOMERS = frozenset({
     EventType.RESET_REQUESTED, EventType.PASSWORD_RESET, EventType.NOTICE_HANDED_OVER, EventType.NOTICE_FAILED, EventType.NOTICE_IN_DOUBT,
-    EventType.LETTER_QUEUED,
+    EventType.LETTER_QUEUED, EventType.TOKEN_REUSED, EventType.FACTOR_ADDED, EventType.FACTOR_REMOVED,
 })  # fmt: skip
 
 

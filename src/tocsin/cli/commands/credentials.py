@@ -10,6 +10,7 @@ import typer
 from tocsin.cli import output
 from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock
+from tocsin.kernel.errors import BadInput, NotFound
 
 app_ = typer.Typer(no_args_is_help=True, help="Passwords, sessions, reset links: end every older one.")
 
@@ -61,6 +62,49 @@ def abort(cutover: int, approval: Annotated[int | None, typer.Option(help="Neede
 
     with estate():
         output.emit(actions.abort(cutover, approval=approval, at=clock.now(), by=actor()))
+
+
+@app_.command()
+def end_sessions(
+    subject: Annotated[str, typer.Option(help="A customer: external id or e-mail address.")] = "",
+    all: Annotated[bool, typer.Option("--all", help="Everybody: needs two signatures; the first call asks for them and exits 3.")] = False,
+    approval: Annotated[int | None, typer.Option(help="With --all: the approval that two people have signed.")] = None,
+    incident: Annotated[int | None, typer.Option(help="With --all: the incident that makes it necessary.")] = None,
+    population: str = "customers",
+) -> None:
+    """End all sessions, remember-me, refresh and API tokens of one person or of everybody. Passwords stay."""
+    from tocsin.credentials import actions
+
+    if bool(subject) == all:
+        raise BadInput.of("command line", "both or neither of --subject and --all", "one of them")
+    with estate():
+        if subject:
+            output.emit(actions.end_sign_ins(_person(subject), at=clock.now(), by=actor(), population=population))
+            return
+        armed = actions.arm_end_of_sign_ins(incident=incident, at=clock.now(), by=actor(), population=population)
+        output.emit(actions.commit(armed.id, approval=approval, at=clock.now(), by=actor()))
+
+
+@app_.command()
+def start_reset(
+    subject: Annotated[str, typer.Option(help="A customer: external id or e-mail address.")], population: str = "customers"
+) -> None:
+    """Have a reset link mailed to a customer who cannot ask for it. You see no link and choose no password."""
+    from tocsin.credentials import actions
+
+    with estate():
+        actions.start_reset(_person(subject), at=clock.now(), by=actor(), population=population)
+    output.emit({"asked": True})
+
+
+def _person(reference: str) -> int:
+    """Return the subject of an external id or e-mail address. Raises NotFound."""
+    from tocsin.subjects import queries
+
+    person = queries.by_email(reference) if "@" in reference else queries.by_external_ids([reference]).get(reference)
+    if person is None:
+        raise NotFound("no customer has this id or address")
+    return person
 
 
 @app_.command()

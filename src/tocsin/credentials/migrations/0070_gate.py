@@ -77,7 +77,7 @@ DROP VIEW credentials_gate_open;
 
 class Migration(migrations.Migration):
 
-    dependencies = [("credentials", "0004_lift")]
+    dependencies = [("credentials", "0011_classes")]
 
     operations = [
         migrations.CreateModel(

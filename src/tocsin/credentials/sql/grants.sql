@@ -2,11 +2,19 @@
 -- functions (migrations 0002 and 0003). The operator's process imports, arms, commits and plants canaries; the worker makes reset links.
 REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, credentials_credential, credentials_session, credentials_resettoken,
   credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject, credentials_lift, credentials_gate,
-  credentials_apikey, credentials_gate_open,
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON credentials_apikey, credentials_gate_open FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON credentials_bearer, credentials_factor, credentials_steptries, credentials_live_bearer, credentials_live_factor
+  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_open_session, credentials_end_session, credentials_revoked_hash, credentials_redeem, credentials_renew_lease,
-  credentials_ack, credentials_leave, credentials_ask_reset, credentials_gate_ask, credentials_gate_ack, credentials_gate_keys
+  credentials_ack, credentials_leave, credentials_ask_reset
+  FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_gate_ask, credentials_gate_ack, credentials_gate_keys
+  FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_issue_bearer, credentials_rotate_bearer, credentials_end_bearer, credentials_revoke_bearer, credentials_end_others,
+  credentials_touch_bearer, credentials_fresh_account, credentials_factor_event, credentials_add_factor, credentials_put_codes,
+  credentials_remove_factor, credentials_factor_secret, credentials_factor_ended, credentials_passkey, credentials_use_factor, credentials_try_step
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
@@ -48,3 +56,15 @@ GRANT SELECT (id, version) ON credentials_population TO tocsin_api;
 GRANT SELECT, INSERT ON credentials_apikey TO tocsin_operator;
 GRANT UPDATE (revoked_at) ON credentials_apikey TO tocsin_operator;
 GRANT SELECT (account_id) ON credentials_canary TO tocsin_console;
+-- Bearer tokens and factors: through their functions, by the public process, and by the operator's for its canaries. Neither reads a secret
+-- column of the tables. The two functions that only others call (fresh_account, factor_event) are granted to nobody.
+GRANT SELECT ON credentials_live_bearer, credentials_live_factor TO tocsin_public, tocsin_operator;
+GRANT EXECUTE ON FUNCTION credentials_issue_bearer, credentials_add_factor, credentials_put_codes, credentials_factor_secret, credentials_passkey
+  TO tocsin_public, tocsin_operator;
+GRANT EXECUTE ON FUNCTION credentials_rotate_bearer, credentials_end_bearer, credentials_revoke_bearer, credentials_end_others, credentials_touch_bearer,
+  credentials_remove_factor, credentials_factor_ended, credentials_use_factor, credentials_try_step TO tocsin_public;
+-- Ending all sign-ins of one person, and counting at arm.
+GRANT DELETE ON credentials_session TO tocsin_operator;
+GRANT SELECT (id, account_id, class, epoch, version, created_at, expires_at, spent_at, revoked_at) ON credentials_bearer TO tocsin_operator, tocsin_console;
+GRANT UPDATE (revoked_at) ON credentials_bearer TO tocsin_operator;
+GRANT SELECT (id, account_id, class, epoch, last_step, created_at) ON credentials_factor TO tocsin_operator, tocsin_console;

@@ -22,23 +22,23 @@ NONCE_BYTES, POINT_BYTES = 12, 32
 
 
 @functools.cache
-def _aead() -> AESGCM:
-    return AESGCM(key("sealing").reveal())
+def _aead(name: str) -> AESGCM:
+    return AESGCM(key(name).reveal())
 
 
-def seal(plain: str | bytes, *, context: str) -> bytes:
-    """Return the sealed blob of a value; only `open_sealed` with the same context opens it. About 2 us."""
+def seal(plain: str | bytes, *, context: str, name: str = "sealing") -> bytes:
+    """Return the sealed blob of a value; only `open_sealed` with the same context and key name opens it. About 2 us."""
     nonce = secrets.token_bytes(NONCE_BYTES)
-    return SEALED + nonce + _aead().encrypt(nonce, plain.encode() if isinstance(plain, str) else plain, context.encode())
+    return SEALED + nonce + _aead(name).encrypt(nonce, plain.encode() if isinstance(plain, str) else plain, context.encode())
 
 
-def open_sealed(blob: bytes | memoryview, *, context: str) -> Private[bytes]:
+def open_sealed(blob: bytes | memoryview, *, context: str, name: str = "sealing") -> Private[bytes]:
     """Return what was sealed. Raises BadInput if the blob was changed, or belongs to another context or key."""
     blob = bytes(blob)
     if blob[:1] != SEALED:
         raise BadInput.of("sealed blob", blob[:1], "version 1")
     try:
-        return Private(_aead().decrypt(blob[1 : 1 + NONCE_BYTES], blob[1 + NONCE_BYTES :], context.encode()))
+        return Private(_aead(name).decrypt(blob[1 : 1 + NONCE_BYTES], blob[1 + NONCE_BYTES :], context.encode()))
     except InvalidTag:
         raise BadInput.of("sealed blob", f"{len(blob)} bytes", f"one sealed by this estate for {context}") from None
 

@@ -42,7 +42,6 @@ KEYS_OF: dict[str, frozenset[str]] = {
     "worker": frozenset({"sealing", "lookup", "deposit", "custody_public", "message_id", "verp", "dkim", "dkim_public", "estate_id"}),
     "console": frozenset({"sealing", "lookup", "web_console", "waiting", "dkim_public", "estate_id"}),
     "public": frozenset({"lookup", "web_public", "deposit_public", "waiting", "factor", "pepper"}),
-    "api": frozenset(),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
     "api": frozenset(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import views
+from . import account, api, second, views
 
 urlpatterns = [
     path("", views.home),
@@ -13,7 +13,18 @@ urlpatterns = [
     path("passwordchange/new", views.choose),
     path("login", views.sign_in),
     path("logout", views.sign_out),
-    path("account", views.account),
+    path("login/second", second.second),
+    path("login/passkey", second.passkey),
+    path("login/remembered", second.remembered),
+    path("account", account.account),
+    path("account/end", account.end),
+    path("account/token", account.token),
+    path("account/totp", account.totp),
+    path("account/codes", account.codes),
+    path("account/passkey", account.passkey),
+    path("account/remove", account.remove),
+    path("token", api.token),
+    path("me", api.me),
     path("check", views.check),
 ]
 handler400 = "tocsin.web.errors.bad_request"

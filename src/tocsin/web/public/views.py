@@ -1,9 +1,10 @@
 """Pages for customers. Each view makes one call into a room and renders.
 
-Two secrets live in cookies, both HttpOnly and SameSite=Lax: the reset link's token, swapped out of the address at the first GET so that it
-stands in no history and no Referer, and the session id. Lax and not Strict: the link is followed from a mail, and a Strict cookie would be
-withheld from the page that the redirect leads to. Pages send `Referrer-Policy: same-origin`, because browsers that are told `no-referrer`
-post forms with `Origin: null`, which no check of the origin can accept; the one response whose own address is secret says `no-referrer`.
+Secrets live in cookies, all HttpOnly and SameSite=Lax: the reset link's token, swapped out of the address at the first GET so that it
+stands in no history and no Referer; the session id; between password and second step a sealed ticket; the token of a remembered browser.
+Lax and not Strict: the link is followed from a mail, and a Strict cookie would be withheld from the page that the redirect leads to. Pages
+send `Referrer-Policy: same-origin`, because browsers that are told `no-referrer` post forms with `Origin: null`, which no check of the
+origin can accept; the one response whose own address is secret says `no-referrer`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,15 +24,29 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from tocsin.credentials import actions as credentials
 from tocsin.credentials import queries as credentials_now
-from tocsin.credentials.types import LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, SESSION_LIFE, TOKEN_LIFE, TOKEN_SHAPE
+from tocsin.credentials.types import (
+    BEARER_LIFE,
+    LOGIN_CHARS_MAX,
+    PASSWORD_BYTES_MAX,
+    PASSWORD_CHARS_MIN,
+    SECOND_STEP_LIFE,
+    SESSION_LIFE,
+    TOKEN_LIFE,
+    TOKEN_SHAPE,
+    SignedIn,
+)
 from tocsin.kernel import clock, config
-from tocsin.kernel.errors import BadInput, Busy, NotFound, Unavailable
+from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
 from tocsin.notices import queries as notices
 
 LINK_COOKIE = "tocsin_link"
 LINK_PATH = "/passwordchange"
 SESSION_COOKIE = "tocsin_sign_in"
+SECOND_COOKIE = "tocsin_second_step"
+REMEMBER_COOKIE = "tocsin_remember"
+SIGN_IN_PATH = "/login"
+AFTER = {"passkey": "/account/passkey"}  # where a sign-in may lead besides the account: a name in the form, never an address
 CODE_CHARS_MAX = 40
 HSTS_S = 31_536_000
 
@@ -124,34 +141,49 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     """Sign in: one answer for a wrong password, an ended one and an unknown address."""
     all_were_reset = credentials_now.all_were_reset()
     if request.method != "POST":
-        return _page(request, "login", all_were_reset=all_were_reset)
+        then = request.GET.get("then", "")
+        remembered = REMEMBER_COOKIE in request.COOKIES
+        return _page(request, "login", all_were_reset=all_were_reset, then=then if then in AFTER else "", remembered=remembered)
     email = request.POST.get("email", "")[:LOGIN_CHARS_MAX]
+    remember, then = "remember" in request.POST, request.POST.get("then", "")
+    known: dict[str, Any] = {"email": email, "all_were_reset": all_were_reset, "remember": remember, "then": then if then in AFTER else ""}
     try:
-        sid = credentials.log_in(email, Private(request.POST.get("password", "")), at=clock.now())
+        begun = credentials.begin_sign_in(email, Private(request.POST.get("password", "")), at=clock.now())
     except BadInput:
-        return _page(request, "login", 413, email=email, failed=True, all_were_reset=all_were_reset)
-    if sid is None:
-        return _page(request, "login", email=email, failed=True, all_were_reset=all_were_reset)
-    response = SeeOther("/account")
-    _set(response, SESSION_COOKIE, sid, SESSION_LIFE, path="/")
+        return _page(request, "login", 413, failed=True, **known)
+    if begun is None:
+        return _page(request, "login", failed=True, **known)
+    if isinstance(begun, SignedIn):
+        return enter(request, begun.sid, remember=remember, then=then)
+    response = SeeOther(f"{SIGN_IN_PATH}/second?{urlencode({'remember': int(remember), 'then': known['then']})}")
+    _set(response, SECOND_COOKIE, begun.ticket, SECOND_STEP_LIFE, path=SIGN_IN_PATH)
     return _seal(response)
 
 
-@require_safe
-@waiting_page
-def account(request: HttpRequest) -> HttpResponse:
-    """Show that somebody is signed in, or lead to the sign-in."""
-    found = credentials_now.session(request.COOKIES.get(SESSION_COOKIE, ""), at=clock.now())
-    return _page(request, "account", since=found.created_at) if found else _seal(SeeOther("/login"))
+def enter(request: HttpRequest, sid: Private[str], *, remember: bool = False, then: str = "") -> HttpResponse:
+    """Give a browser its new session, and a token to be remembered by if it asked for one. The session it came with ends."""
+    if old := request.COOKIES.get(SESSION_COOKIE):
+        credentials.log_out(old)
+    response = SeeOther(AFTER.get(then, "/account"))
+    _set(response, SESSION_COOKIE, sid.reveal(), SESSION_LIFE, path="/")
+    response.delete_cookie(SECOND_COOKIE, path=SIGN_IN_PATH)
+    if remember:
+        try:
+            token = credentials.issue_bearer(sid.reveal(), "remember_me", label="this browser", at=clock.now())
+        except Refused:
+            return _seal(response)  # fifty browsers are remembered already, or a cutover came between: signed in at most for now
+        _set(response, REMEMBER_COOKIE, token.reveal(), BEARER_LIFE["remember_me"], path=SIGN_IN_PATH)
+    return _seal(response)
 
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session of this browser."""
+    """End the session of this browser, and forget it."""
     if sid := request.COOKIES.get(SESSION_COOKIE):
         credentials.log_out(sid)
     response = SeeOther("/")
     response.delete_cookie(SESSION_COOKIE)
+    response.delete_cookie(REMEMBER_COOKIE, path=SIGN_IN_PATH)
     return _seal(response)
 
 
