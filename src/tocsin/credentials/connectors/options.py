@@ -24,7 +24,7 @@ def parse(shape: type[T], name: str, given: Mapping[str, Any], *, needed: Collec
     good: dict[str, Any] = {}
     for key, value in given.items():
         where = f"connectors.{name}.{key}"
-        wanted = type(known.get(key))
+        wanted: type[Any] = type(known.get(key))
         if key not in known:
             faults.append(Fault(where, repr(value), f"a known option: {', '.join(known)}"))
         elif wanted is float and type(value) is int:

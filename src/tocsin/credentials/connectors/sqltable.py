@@ -20,6 +20,7 @@ from tocsin.kernel.errors import Fault
 from tocsin.kernel.private import Private
 
 CANARY = "tocsin-canary-"
+LOGIN_CHARS = len(CANARY) + 12
 SAMPLE_ROWS = 1000
 DIGEST = re.compile(r"([A-Za-z0-9./+]{16,})(=*)$")
 BCRYPT_SALT_CHARS = 22
@@ -80,6 +81,12 @@ def mapping_faults(where: str, options: TableOptions, columns: Sequence[Column],
         Fault(f"{where}.{what}", repr(c), f"a column of {options.table}: {shown}") for what, c in named.items() if c and c not in known
     ]
     faults += [Fault(f"{where}.canary.{c}", repr(c), f"a column of {options.table}: {shown}") for c in options.canary if c not in known]
+    named_by_us = {options.login, *(c for c, v in options.canary.items() if isinstance(v, str) and "{login}" in v)}
+    faults += [
+        Fault(f"{where}.canary", f"{c.name} of {c.length} characters", f"room for {LOGIN_CHARS}, the login of an account of ours")
+        for c in columns
+        if c.name in named_by_us and c.length is not None and c.length < LOGIN_CHARS
+    ]
     if options.key in known and list(keys) != [options.key]:
         faults.append(Fault(f"{where}.key", repr(options.key), f"the primary key, one column; it is ({', '.join(keys)})"))
     if (held := known.get(options.hash)) is not None:
