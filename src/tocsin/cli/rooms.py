@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from .commands import approvals, credentials, duties, evidence, incidents, inventory, mail, notices, subjects, support, surge
+from .commands import approvals, connectors, credentials, duties, evidence, incidents, inventory, mail, notices, subjects, support, surge
 
-GROUPS = (approvals, subjects, inventory, incidents, duties, credentials, mail, notices, support, surge, evidence)
+GROUPS = (approvals, subjects, inventory, incidents, duties, credentials, connectors, mail, notices, support, surge, evidence)
 
 
 def register(app: typer.Typer) -> None:

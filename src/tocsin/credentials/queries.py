@@ -8,14 +8,16 @@ from datetime import datetime
 
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
-from tocsin.kernel import clock, sql
+from tocsin.kernel import clock, config, sql
 from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
 from . import lease
-from .models import Cutover, CutoverAck, Epoch, Population, Reject
+from .connectors.targets import ACTIVE, known
+from .connectors.targets import status as status_of_connector
+from .models import Cutover, CutoverAck, Epoch, Population, Reject, Target
 from .sign_in import digest
-from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
+from .types import SESSION_LIFE, ConnectorInfo, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 
 SHOWN_MAX = 1000
 COUNT_SHARE = 6  # a count is kept so many times as long as it took, so that counting never fills more than a seventh of the time
@@ -127,6 +129,23 @@ def _count(home: Population) -> tuple[int, int]:
     ended = clock.monotonic()
     _counted[home.pk] = _Counted(version=home.version, live=live, dead=dead, at=ended, took_s=ended - began)
     return live, dead
+
+
+def connectors() -> list[ConnectorInfo]:
+    """Return every configured connector as we last knew it, by name; asks no target."""
+    return [known(name) for name in sorted(config.current().connectors)]
+
+
+def connector(name: str) -> ConnectorInfo:
+    """Return where one connector's target stands, asked of the target itself. Raises NotFound."""
+    return status_of_connector(name)
+
+
+def write_rate(population: str = "customers") -> float | None:
+    """Return how many new passwords per second the slowest armed target of a population takes, None if none sets a limit."""
+    rates = Target.objects.filter(population__name=population, state__in=ACTIVE, write_rate_per_s__isnull=False)
+    slowest: float | None = rates.order_by("write_rate_per_s").values_list("write_rate_per_s", flat=True).first()
+    return slowest
 
 
 def reset_counts(incident: int) -> ResetCounts:

@@ -53,6 +53,16 @@ class EventType(IntEnum):
     PERSONAL_DATA_READ = 90
     FORECAST_MADE = 100
     PACE_SET = 101
+    CONNECTOR_SECRET_SET = 120
+    TARGET_ARMED = 121
+    TARGET_GATED = 122
+    TARGET_VERIFIED = 123
+    TARGET_DRAINED = 124
+    TARGET_ABORTED = 125
+    TARGET_FAILED = 126
+    PASSWORD_DELIVERED = 127
+    PASSWORD_CHANGED_ELSEWHERE = 128
+    ACCOUNTS_ENROLLED = 129
 
     @property
     def label(self) -> str:
@@ -63,7 +73,7 @@ class EventType(IntEnum):
 # Always of one customer: found by that customer, never in the list of acts.
 OF_CUSTOMERS = frozenset({
     EventType.RESET_REQUESTED, EventType.PASSWORD_RESET, EventType.NOTICE_HANDED_OVER, EventType.NOTICE_FAILED, EventType.NOTICE_IN_DOUBT,
-    EventType.LETTER_QUEUED,
+    EventType.LETTER_QUEUED, EventType.PASSWORD_DELIVERED, EventType.PASSWORD_CHANGED_ELSEWHERE,
 })  # fmt: skip
 
 

@@ -2,10 +2,11 @@
 -- functions (migrations 0002 and 0003). The operator's process imports, arms, commits and plants canaries; the worker makes reset links.
 REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, credentials_credential, credentials_session, credentials_resettoken,
   credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject, credentials_lift, credentials_gate,
+  credentials_connectorsecret, credentials_target, credentials_plantedcanary, credentials_outbox,
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 REVOKE ALL ON FUNCTION credentials_open_session, credentials_end_session, credentials_revoked_hash, credentials_redeem, credentials_renew_lease,
-  credentials_ack, credentials_leave, credentials_ask_reset
+  credentials_ack, credentials_leave, credentials_ask_reset, credentials_redeem_to
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
@@ -38,3 +39,17 @@ GRANT UPDATE (cohort) ON credentials_account TO tocsin_worker;  -- for the row l
 -- Who is through the gate, and letting people through whose new password lives in a company's own system.
 GRANT SELECT ON credentials_gate TO tocsin_operator, tocsin_console, tocsin_worker;
 GRANT SELECT, INSERT, UPDATE ON credentials_lift TO tocsin_operator, tocsin_worker;
+
+-- Connectors: the operator's process keeps their secrets and acts on them, the worker hands passwords over and watches. The public process
+-- learns which formats are asked for, and writes the outbox only through the function that spends a link.
+GRANT SELECT (id, name, population_id, state, formats) ON credentials_target TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_redeem_to TO tocsin_public;
+GRANT SELECT ON credentials_target TO tocsin_console;
+GRANT SELECT, INSERT, UPDATE ON credentials_target TO tocsin_operator, tocsin_worker;
+GRANT SELECT, INSERT, UPDATE ON credentials_connectorsecret TO tocsin_operator;
+GRANT SELECT (name, live) ON credentials_connectorsecret TO tocsin_worker;
+GRANT UPDATE (live) ON credentials_connectorsecret TO tocsin_worker;  -- only ever to nothing: the copy goes when the gate is taken back
+GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_plantedcanary TO tocsin_operator;
+GRANT SELECT, UPDATE ON credentials_plantedcanary TO tocsin_worker;
+GRANT SELECT, UPDATE ON credentials_outbox TO tocsin_worker;
+GRANT SELECT (id, account_id, target_id, epoch, format, state, tries, problem, created_at, done_at) ON credentials_outbox TO tocsin_operator, tocsin_console;
