@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from .commands import approvals, credentials, duties, evidence, incidents, inventory, keys, mail, notices, subjects, support, surge
+from .commands import (
+    approvals,
+    connectors,
+    credentials,
+    duties,
+    evidence,
+    incidents,
+    inventory,
+    keys,
+    mail,
+    notices,
+    subjects,
+    support,
+    surge,
+)
 
-GROUPS = (approvals, subjects, inventory, incidents, duties, credentials, keys, mail, notices, support, surge, evidence)
+GROUPS = (approvals, subjects, inventory, incidents, duties, credentials, connectors, keys, mail, notices, support, surge, evidence)
 
 
 def register(app: typer.Typer) -> None:

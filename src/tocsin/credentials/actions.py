@@ -2,6 +2,14 @@
 
 from .bearers import end_others, forget_bearer, issue_bearer, renew, revoke_bearer
 from .canaries import plant_canaries, try_canaries
+from .connectors.delivery import deliver, enrol_accounts, watch
+from .connectors.targets import abort as abort_connector
+from .connectors.targets import arm as arm_connector
+from .connectors.targets import drain as drain_connector
+from .connectors.targets import drain_some, gate_late, lift_late, mind, set_secret
+from .connectors.targets import gate as gate_connector
+from .connectors.targets import probe as probe_connector
+from .connectors.targets import verify as verify_connector
 from .cutover import abort, arm, commit, seal
 from .ending import arm_end_of_sign_ins, end_sign_ins, start_reset
 from .filter.doors import build_filter
@@ -17,29 +25,40 @@ from .sign_in import begin_sign_in, log_in, log_out
 
 __all__ = [
     "abort",
+    "abort_connector",
     "add_passkey",
     "add_totp",
     "answer_code",
     "answer_passkey",
     "arm",
+    "arm_connector",
     "arm_end_of_sign_ins",
     "begin_sign_in",
     "build_filter",
     "commit",
     "create_api_key",
+    "deliver",
+    "drain_connector",
+    "drain_some",
     "end_others",
     "end_session",
     "end_sign_ins",
+    "enrol_accounts",
     "forget_bearer",
+    "gate_connector",
+    "gate_late",
     "import_hashes",
     "issue_bearer",
     "join_as_gate",
     "join_as_node",
     "lift",
+    "lift_late",
     "log_in",
     "log_out",
+    "mind",
     "new_codes",
     "plant_canaries",
+    "probe_connector",
     "redeem",
     "remove_factor",
     "renew",
@@ -49,7 +68,10 @@ __all__ = [
     "seal",
     "send_changed",
     "send_reset",
+    "set_secret",
     "sign_in_with_passkey",
     "start_reset",
     "try_canaries",
+    "verify_connector",
+    "watch",
 ]

@@ -6,6 +6,7 @@ notified. Crash before COMMIT: nothing happened, commit again. Crash after it: e
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Sequence
@@ -23,18 +24,12 @@ from tocsin.staff import actions as staff
 from tocsin.staff import queries as staff_queries
 
 from . import policy
+from .connectors import targets
 from .models import Account, Canary, Cutover, Epoch, Population
-from .types import BREACH_CLASSES, CLASSES, POPULATIONS, ClassProposal, CommitReport, CutoverInfo, NodeSeal
+from .populations import open_population as open_population
+from .types import BREACH_CLASSES, ClassProposal, CommitReport, CutoverInfo, NodeSeal
 
 SEAL_POLL_S = 0.01
-
-
-def open_population(name: str) -> Population:
-    """Return a population, made with all its epochs at 1 if it is new. Raises BadInput for a name we do not know."""
-    if name not in POPULATIONS:
-        raise BadInput.of("population", name, f"one of {', '.join(POPULATIONS)}")
-    sql.execute("credentials", "open_population", population=name, classes=list(CLASSES))
-    return Population.objects.get(name=name)
 
 
 def arm(
@@ -137,9 +132,11 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str) -> Comm
         _moved(row, state="committed", approval=approval, committed_at=at)
         staff.close(approval, at=at)
         evidence.record(EventType.CUTOVER_COMMITTED, at=at, actor=by, incident=row.incident, body={**payload, "approval": approval})
-    # Durable from here: everything older is dead. What follows only waits for the nodes to say that they know.
+    # Durable from here: everything older is dead. What follows lets the gates of the company's own systems fall (the worker does it if we die
+    # here) and waits for the nodes to say that they know.
     commit_ms = (clock.monotonic() - started) * 1000
-    return _seal(row, commit_ms=commit_ms, at=at, by=by)
+    gates = targets.gate_all(row.population.name, at=at, by=by)
+    return dataclasses.replace(_seal(row, commit_ms=commit_ms, at=at, by=by), connectors=gates)
 
 
 def seal(cutover: int, *, at: datetime, by: str) -> CommitReport:

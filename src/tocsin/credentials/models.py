@@ -224,6 +224,89 @@ class Canary(models.Model):
     sealed = models.BinaryField()
 
 
+class ConnectorSecret(models.Model):
+    """What a connector signs in with. `rest` opens for the operator's process alone; `live`, made at arming, for the worker's alone."""
+
+    name = models.TextField(primary_key=True)
+    rest = models.BinaryField()
+    live = models.BinaryField(null=True)
+    set_by = models.TextField()
+    set_at = models.DateTimeField()
+
+
+class Target(models.Model):
+    """An identity system or session store as we last knew it. The target itself says where it stands; this is for the queue and the eye.
+
+    `epoch` is the password epoch of the population that its gate stands for. `drain_cursor` and `change_cursor` are the adapter's own.
+    """
+
+    name = models.TextField(unique=True)
+    kind = models.TextField()
+    population = models.ForeignKey(Population, on_delete=models.PROTECT, db_index=False)
+    state = models.TextField(default="open")
+    epoch = models.IntegerField(default=0)
+    formats = ArrayField(models.TextField(), default=list)
+    write_rate_per_s = models.FloatField(null=True)
+    probe = models.JSONField(default=dict)
+    probed_at = models.DateTimeField(null=True)
+    armed_at = models.DateTimeField(null=True)
+    gated_at = models.DateTimeField(null=True)
+    took_ms = models.FloatField(null=True)
+    canaries_tried = models.IntegerField(default=0)
+    canaries_refused = models.IntegerField(default=0)
+    red = ArrayField(models.TextField(), default=list)
+    draining = models.BooleanField(default=False)
+    drain_cursor = models.TextField(null=True)
+    drained = models.BigIntegerField(default=0)
+    drain_failed = models.JSONField(default=dict)
+    change_cursor = models.TextField(null=True)
+    problem = models.TextField(default="")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="credentials_target_state",
+                condition=models.Q(state__in=("open", "armed", "gated", "draining", "drained", "aborted")),
+            )
+        ]
+
+
+class PlantedCanary(models.Model):
+    """An account of ours in a target. `sealed` holds its secrets by class; `epoch` is that of its newest password, 0 for the planted one."""
+
+    target = models.ForeignKey(Target, on_delete=models.CASCADE)
+    account = models.TextField()
+    login = models.TextField()
+    sealed = models.BinaryField()
+    epoch = models.IntegerField(default=0)
+
+
+class Outbox(models.Model):
+    """A new password on its way to a target, in the target's format, sealed for the worker; the secret is erased once it is there."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    target = models.ForeignKey(Target, on_delete=models.CASCADE)
+    epoch = models.IntegerField()
+    format = models.TextField()
+    sealed = models.BinaryField(null=True)
+    state = models.TextField(default="waiting")
+    tries = models.IntegerField(default=0)
+    problem = models.TextField(default="")
+    created_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="credentials_outbox_state", condition=models.Q(state__in=("waiting", "done", "replaced", "failed"))
+            ),
+            models.CheckConstraint(name="credentials_outbox_secret", condition=models.Q(state="waiting") | models.Q(sealed=None)),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["target", "state"], name="credentials_outbox_waiting", condition=models.Q(state="waiting"))
+        ]
+
+
 class Import(models.Model):
     """One file of old hashes: `read = accepted + rejected` once it is finished."""
 

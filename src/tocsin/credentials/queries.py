@@ -8,21 +8,23 @@ from datetime import datetime
 
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
-from tocsin.kernel import clock, sql
+from tocsin.kernel import clock, config, sql
 from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
 from . import lease, reset
 from .bearers import bearer_lives, caller
+from .connectors.targets import ACTIVE, known
+from .connectors.targets import status as status_of_connector
 from .digests import digest
 from .filter.doors import check_filter
 from .gate.keys import api_keys
-from .models import Cutover, CutoverAck, Epoch, Population, Reject
+from .models import Cutover, CutoverAck, Epoch, Population, Reject, Target
 from .overview import epoch_lines, overviews
 from .second.factors import holdings, offer_passkey, offer_totp, offered_totp
 from .second.passkeys import to_use as ask_any_passkey
 from .second.steps import ask_passkey, second_step
-from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
+from .types import SESSION_LIFE, ConnectorInfo, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 
 __all__ = [
     "all_were_reset",
@@ -32,6 +34,8 @@ __all__ = [
     "bearer_lives",
     "caller",
     "check_filter",
+    "connector",
+    "connectors",
     "cutover",
     "epoch_lines",
     "holdings",
@@ -45,6 +49,7 @@ __all__ = [
     "second_step",
     "session",
     "status",
+    "write_rate",
 ]
 SHOWN_MAX = 1000
 COUNT_SHARE = 6  # a count is kept so many times as long as it took, so that counting never fills more than a seventh of the time
@@ -156,6 +161,23 @@ def _count(home: Population) -> tuple[int, int]:
     ended = clock.monotonic()
     _counted[home.pk] = _Counted(version=home.version, live=live, dead=dead, at=ended, took_s=ended - began)
     return live, dead
+
+
+def connectors() -> list[ConnectorInfo]:
+    """Return every configured connector as we last knew it, by name; asks no target."""
+    return [known(name) for name in sorted(config.current().connectors)]
+
+
+def connector(name: str) -> ConnectorInfo:
+    """Return where one connector's target stands, asked of the target itself. Raises NotFound."""
+    return status_of_connector(name)
+
+
+def write_rate(population: str = "customers") -> float | None:
+    """Return how many new passwords per second the slowest armed target of a population takes, None if none sets a limit."""
+    rates = Target.objects.filter(population__name=population, state__in=ACTIVE, write_rate_per_s__isnull=False)
+    slowest: float | None = rates.order_by("write_rate_per_s").values_list("write_rate_per_s", flat=True).first()
+    return slowest
 
 
 def reset_counts(incident: int) -> ResetCounts:

@@ -23,6 +23,7 @@ from tocsin.mail import actions as mail
 from tocsin.subjects import queries as subjects
 
 from . import lease, letters, policy
+from .connectors import delivery
 from .filter import lookup
 from .models import Account, Credential, ResetToken
 from .passwords import hashing
@@ -114,8 +115,9 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> None:
     with hashing.slots.slot():
         _refuse_old(token, password, at=at)
         stored = hashing.make(password)
+        outbox = delivery.outbox(password)  # while we have the text: each target in its own format, sealed for the worker
     lease.check()
-    if not sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at):
+    if not sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at, outbox=outbox):
         raise NotFound("this link was used, has expired, or was replaced by a newer one")
 
 

@@ -1,4 +1,4 @@
-"""Jobs of this room; both run in the worker, which alone may open addresses."""
+"""Jobs of this room; all run in the worker, which alone may open addresses and the live secrets of connectors."""
 
 from __future__ import annotations
 
@@ -22,3 +22,39 @@ def send_reset(*, lookup: str, request: str, asked_us: int = 0) -> None:
 def send_changed(*, subject: int, version: int) -> None:
     """Tell a customer by mail that the password was changed."""
     actions.send_changed(subject, version=version, at=clock.now())
+
+
+@job(every_s=2.0)
+def mind_targets() -> None:
+    """Enqueue what the company's own systems need now."""
+    actions.mind(at=clock.now())
+
+
+@job()
+def gate_target(*, name: str) -> None:
+    """Let a gate fall that is behind the cutover."""
+    actions.gate_late(name, at=clock.now())
+
+
+@job()
+def lift_target(*, name: str) -> None:
+    """Lift a gate whose cutover was taken back."""
+    actions.lift_late(name, at=clock.now())
+
+
+@job()
+def watch_target(*, name: str) -> None:
+    """Let people through who set a new password in a target's own pages."""
+    actions.watch(name, at=clock.now())
+
+
+@job()
+def drain_target(*, name: str) -> None:
+    """Revoke the next accounts of a target one by one."""
+    actions.drain_some(name, at=clock.now())
+
+
+@job()
+def deliver_password(*, outbox: int) -> None:
+    """Give a new password to a target."""
+    actions.deliver(outbox, at=clock.now())

@@ -227,14 +227,25 @@ class NodeSeal:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetGate:
+    """What became of one connector's gate right after a cutover. `problem` is empty if it has fallen and holds."""
+
+    name: str
+    gated: bool
+    took_ms: float
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CommitReport:
-    """A committed cutover: the new epoch, the milliseconds of its transaction and until it was sealed, and the nodes."""
+    """A committed cutover: the new epoch, the milliseconds of its transaction and until it was sealed, the nodes, and the connectors."""
 
     cutover: int
     epoch: int
     commit_ms: float
     sealed_ms: float
     nodes: tuple[NodeSeal, ...]
+    connectors: tuple[TargetGate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,3 +378,42 @@ class EpochLine:
     highest: int
     state: str
     not_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorInfo:
+    """A connector as a person sees it: the keys of the command line's contract, and what goes beyond them.
+
+    `canaries` counts the secrets presented after the gate and those refused; `red` says why a gate is not to be trusted, empty if it is.
+    """
+
+    name: str
+    kind: str
+    state: str
+    subjects: int
+    canaries: Mapping[str, int]
+    write_rate_per_s: float | None
+    drain_eta_s: float | None
+    findings: tuple[Mapping[str, str], ...]
+    population: str = ""
+    adapter: str = ""
+    epoch: int = 0
+    took_ms: float | None = None
+    drained: int = 0
+    waiting: int = 0
+    red: tuple[str, ...] = ()
+
+    @property
+    def comparison(self) -> str:
+        """Return what revoking one by one would take and what the gate took, in one line."""
+        one_by_one = "no figure" if self.drain_eta_s is None else _span(self.drain_eta_s)
+        gate = "not fallen yet" if self.took_ms is None else f"{self.took_ms:.0f} ms"
+        return f"one by one: {one_by_one}; the gate: {gate}"
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time as people say it: `11 days`, `3 hours`, `8 s`."""
+    for size, word in ((86_400, "days"), (3_600, "hours"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {word}"
+    return f"{seconds:.0f} s"

@@ -17,6 +17,7 @@
     [keys]     service (dotted path of an adapter)
     [passwords] filter (a filter of breached passwords; empty: the built-in one), range_url (a range API to ask too; empty: none),
                range_fail = "open" | "closed" (what its silence means), pepper (name of a key; empty: none)
+    [connectors.NAME]  adapter (dotted path), population, secret (name of a sealed secret, else NAME), and the adapter's own options
 
 Environment: TOCSIN_HOME, TOCSIN_DATABASE_URL, TOCSIN_PROCESS (which of the processes below this is).
 The file is optional: without it every value has its default, so that type checkers and tests can load the settings.
@@ -28,6 +29,7 @@ import functools
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "
 GATE_UNKNOWN = ("refuse", "allow")
 ESTATE_KINDS = ("demo", "drill", "live")
 CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit")}
+CONNECTOR_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,16 @@ class Passwords:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectorTable:
+    """One connector: its adapter, whose credentials it ends, the name of its sealed secret, and what only the adapter understands."""
+
+    adapter: str
+    population: str
+    secret: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it, immutable."""
 
@@ -166,6 +179,7 @@ class Config:
     vault: Vault = field(default_factory=Vault)
     keys: KeyFiles = field(default_factory=KeyFiles)
     passwords: Passwords = field(default_factory=Passwords)
+    connectors: Mapping[str, ConnectorTable] = field(default_factory=dict)
 
 
 SECTIONS: dict[str, type] = {
@@ -191,6 +205,9 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     faults: list[Fault] = []
     sections: dict[str, Any] = {}
     for name, values in raw.items():
+        if name == "connectors":
+            sections[name] = _connectors(values, faults)
+            continue
         if name not in SECTIONS or not isinstance(values, dict):
             faults.append(Fault(name, repr(values), f"one of the sections {', '.join(SECTIONS)}"))
             continue
@@ -212,6 +229,27 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     if faults:
         raise BadInput(faults)
     return Config(home=home, database_url=database_url, process=process, **sections)
+
+
+def _connectors(tables: Any, faults: list[Fault]) -> dict[str, ConnectorTable]:
+    """Return the connectors by name. What an adapter makes of its options it says itself, when it is first asked for."""
+    good: dict[str, ConnectorTable] = {}
+    if not isinstance(tables, dict):
+        faults.append(Fault("connectors", repr(tables), "tables [connectors.NAME]"))
+        return good
+    for name, values in tables.items():
+        where = f"connectors.{name}"
+        if not isinstance(values, dict) or not CONNECTOR_NAME.fullmatch(name):
+            faults.append(Fault(where, repr(name), "a table with a name of lower-case letters, digits and hyphens, at most 40"))
+            continue
+        own = {"adapter": values.get("adapter", ""), "population": values.get("population", "customers"), "secret": values.get("secret", name)}
+        wrong = [Fault(f"{where}.{key}", repr(value), "a text") for key, value in own.items() if not isinstance(value, str)]
+        if not wrong and "." not in own["adapter"]:
+            wrong.append(Fault(f"{where}.adapter", repr(own["adapter"]), "the dotted path of an adapter"))
+        faults += wrong
+        if not wrong:
+            good[name] = ConnectorTable(**own, options={k: v for k, v in values.items() if k not in own})
+    return good
 
 
 def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]) -> Any:

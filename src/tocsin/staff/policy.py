@@ -22,6 +22,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "incidents.declare": ("commander",),
     "credentials.commit": ("identity",),
     "credentials.abort": ("identity",),
+    "connectors.arm": ("identity",),
+    "connectors.abort": ("identity",),
     "notices.start": ("communications", "legal"),
     "notices.resume": ("communications",),
     "notices.release_lane": ("communications",),

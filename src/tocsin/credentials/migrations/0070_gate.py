@@ -77,7 +77,7 @@ DROP VIEW credentials_gate_open;
 
 class Migration(migrations.Migration):
 
-    dependencies = [("credentials", "0011_classes")]
+    dependencies = [("credentials", "0061_redeem_to")]
 
     operations = [
         migrations.CreateModel(

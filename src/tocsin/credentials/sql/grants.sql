@@ -4,6 +4,8 @@ REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, cr
   credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject, credentials_lift, credentials_gate,
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON credentials_connectorsecret, credentials_target, credentials_plantedcanary, credentials_outbox
+  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_apikey, credentials_gate_open FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_bearer, credentials_factor, credentials_steptries, credentials_live_bearer, credentials_live_factor
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
@@ -16,6 +18,7 @@ REVOKE ALL ON FUNCTION credentials_issue_bearer, credentials_rotate_bearer, cred
   credentials_touch_bearer, credentials_fresh_account, credentials_factor_event, credentials_add_factor, credentials_put_codes,
   credentials_remove_factor, credentials_factor_secret, credentials_factor_ended, credentials_passkey, credentials_use_factor, credentials_try_step
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_redeem_to FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
 GRANT SELECT ON credentials_live_credential, credentials_live_session, credentials_live_resettoken TO tocsin_public, tocsin_operator;
@@ -56,6 +59,7 @@ GRANT SELECT (id, version) ON credentials_population TO tocsin_api;
 GRANT SELECT, INSERT ON credentials_apikey TO tocsin_operator;
 GRANT UPDATE (revoked_at) ON credentials_apikey TO tocsin_operator;
 GRANT SELECT (account_id) ON credentials_canary TO tocsin_console;
+
 -- Bearer tokens and factors: through their functions, by the public process, and by the operator's for its canaries. Neither reads a secret
 -- column of the tables. The two functions that only others call (fresh_account, factor_event) are granted to nobody.
 GRANT SELECT ON credentials_live_bearer, credentials_live_factor TO tocsin_public, tocsin_operator;
@@ -68,3 +72,17 @@ GRANT DELETE ON credentials_session TO tocsin_operator;
 GRANT SELECT (id, account_id, class, epoch, version, created_at, expires_at, spent_at, revoked_at) ON credentials_bearer TO tocsin_operator, tocsin_console;
 GRANT UPDATE (revoked_at) ON credentials_bearer TO tocsin_operator;
 GRANT SELECT (id, account_id, class, epoch, last_step, created_at) ON credentials_factor TO tocsin_operator, tocsin_console;
+
+-- Connectors: the operator's process keeps their secrets and acts on them, the worker hands passwords over and watches. The public process
+-- learns which formats are asked for, and writes the outbox only through the function that spends a link.
+GRANT SELECT (id, name, population_id, state, formats) ON credentials_target TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_redeem_to TO tocsin_public;
+GRANT SELECT ON credentials_target TO tocsin_console;
+GRANT SELECT, INSERT, UPDATE ON credentials_target TO tocsin_operator, tocsin_worker;
+GRANT SELECT, INSERT, UPDATE ON credentials_connectorsecret TO tocsin_operator;
+GRANT SELECT (name, live) ON credentials_connectorsecret TO tocsin_worker;
+GRANT UPDATE (live) ON credentials_connectorsecret TO tocsin_worker;  -- only ever to nothing: the copy goes when the gate is taken back
+GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_plantedcanary TO tocsin_operator;
+GRANT SELECT, UPDATE ON credentials_plantedcanary TO tocsin_worker;
+GRANT SELECT, UPDATE ON credentials_outbox TO tocsin_worker;
+GRANT SELECT (id, account_id, target_id, epoch, format, state, tries, problem, created_at, done_at) ON credentials_outbox TO tocsin_operator, tocsin_console;

@@ -24,6 +24,10 @@ _ALL = frozenset(
         "deposit_public",
         "custody",
         "custody_public",
+        "connector_rest",
+        "connector_rest_public",
+        "connector_live",
+        "connector_live_public",
         "message_id",
         "verp",
         "dkim",
@@ -38,12 +42,12 @@ _ALL = frozenset(
     }
 )
 KEYS_OF: dict[str, frozenset[str]] = {
-    "operator": _ALL - {"log", "custody", "web_console", "web_public", "dkim"},
-    "worker": frozenset({"sealing", "lookup", "deposit", "custody_public", "message_id", "verp", "dkim", "dkim_public", "estate_id"}),
+    "operator": _ALL - {"log", "custody", "connector_live", "web_console", "web_public", "dkim"},
+    "worker": frozenset(
+        {"sealing", "lookup", "deposit", "custody_public", "connector_live", "message_id", "verp", "dkim", "dkim_public", "estate_id"}
+    ),
     "console": frozenset({"sealing", "lookup", "web_console", "waiting", "dkim_public", "estate_id"}),
-    "public": frozenset({"lookup", "web_public", "deposit_public", "waiting", "factor", "pepper"}),
-    "intake": frozenset({"deposit_public", "verp"}),
-    "sequencer": frozenset({"log"}),
+    "public": frozenset({"lookup", "web_public", "deposit_public", "connector_live_public", "waiting", "factor", "pepper"}),
     "api": frozenset(),
     "postoffice": frozenset(),
     "owner": _ALL,
@@ -86,7 +90,7 @@ def create_all() -> None:
         service.put_new(name, Private(secrets.token_bytes(32)))
     service.put_new("estate_id", Private(secrets.token_bytes(16)))
     service.put_new("log", Private(secrets.token_bytes(64)))  # 32-byte seed of Ed25519, then 32-byte seed of ML-DSA-44
-    for name in ("deposit", "custody"):  # what the worker opens, and what the owner alone may open
+    for name in ("deposit", "custody", "connector_rest", "connector_live"):  # pairs: whoever holds the public half can only put in
         service.put_new(name, Private(x25519.X25519PrivateKey.generate().private_bytes_raw()))
         made = x25519.X25519PrivateKey.from_private_bytes(service.get(name).reveal())
         service.put_new(f"{name}_public", Private(made.public_key().public_bytes_raw()))
