@@ -122,7 +122,7 @@ class Client:
         """
         may_repeat = method != "POST" if repeat is None else repeat
         began, pause, renewed, fault = time.monotonic(), PAUSE_S, False, "no answer"
-        for _ in range(TRIES):
+        for attempt in range(1, TRIES + 1):
             self._wait(self.bucket.take(), began)
             try:
                 answer = self._send(method, path, query, body, form, headers, signed)
@@ -150,7 +150,7 @@ class Client:
                         raise Busy(f"{self.port}: {method} {path}: over the provider's limit", retry_after_s=pause)
                 elif answer.status_code < 500 or not may_repeat:
                     break
-            if time.monotonic() - began + pause > BUDGET_S:
+            if attempt == TRIES or time.monotonic() - began + pause > BUDGET_S:
                 break
             time.sleep(pause)
             pause *= 2

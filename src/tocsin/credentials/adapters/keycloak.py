@@ -96,7 +96,7 @@ class Adapter(Hosted):
     def _fall(self, epoch: int) -> str:
         realm = self._realm()
         mark = _written(realm)
-        gated_at = int(self.client.now()) + 1
+        gated_at = int(self.client.now())
         self._put(realm, {**mark, "state": "gated", "gated_at": gated_at, "epoch": epoch}, browserFlow=self.options["gate_browser_flow"],
                   directGrantFlow=self.options["gate_direct_flow"], notBefore=gated_at)  # fmt: skip
         told = self.client.json("POST", f"{self._admin}/push-revocation", repeat=True) or {}
