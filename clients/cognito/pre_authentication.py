@@ -19,6 +19,7 @@ five seconds and calls it up to three times; TIMEOUT_S leaves room for a cold st
 
 from __future__ import annotations
 
+import http.client
 import os
 import urllib.error
 import urllib.parse
@@ -85,5 +86,5 @@ def _through(subject: str) -> bool:
     try:
         with opener.open(request, timeout=TIMEOUT_S) as answer:
             return answer.status in (200, 204)
-    except (OSError, ValueError):  # URLError, HTTPError and time-outs are OSErrors
+    except (OSError, ValueError, http.client.HTTPException):  # URLError, HTTPError and time-outs are OSErrors
         return False

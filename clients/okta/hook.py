@@ -14,6 +14,7 @@ Source: Okta developer documentation, token inline hook, inline hooks timeouts.
 from __future__ import annotations
 
 import hmac
+import http.client
 import json
 import os
 import sys
@@ -62,7 +63,7 @@ def _through(subject: str) -> bool:
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=GATE_TIMEOUT_S) as answer:
             return answer.status in (200, 204)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 import threading
@@ -285,3 +287,46 @@ def test_draining_before_the_gate_is_refused(target: Hosted) -> None:
         armed(target).drain(None, limit=10)
     assert connector_suite.all_open(target)
     assert target.opens(next(iter(target.people)), NEW) is False
+
+
+@pytest.mark.parametrize("mood", ["stall", "500", "redirect", "garbage", "gone"])
+def test_the_okta_hook_and_the_auth0_action_fail_closed(mood: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each asks a gate that says yes to all, and then one that misbehaves. Okta passes over a hook that fails: it may only answer."""
+    gate = GateStandIn(lambda subject: True)
+    auth0 = Auth0()
+    person = auth0.add("ann@example.org", "old password of ann")
+    action = {
+        "code": (ROOT / "clients/auth0/action.js").read_text(),
+        "secrets": [{"name": "GATE_ID", "value": "g1"}, {"name": "GATE_URL", "value": gate.url}],
+    }
+    monkeypatch.setenv("GATE_URL", gate.url)
+    monkeypatch.setenv("HOOK_KEY", "hook-key")
+    try:
+        assert ask_hook(person.id) == ("204 No Content", b"")
+        assert auth0.run_action(action, person)
+        if mood == "gone":
+            gate.close()
+        else:
+            gate.mood = mood
+        status, body = ask_hook(person.id)
+        assert status == "200 OK"
+        assert b'"error"' in body
+        assert not auth0.run_action(action, person)
+        person.metadata = {"tocsin_gate": "g1"}
+        assert auth0.run_action(action, person)
+        person.metadata = {"tocsin_gate": ""}
+        assert not auth0.run_action({**action, "secrets": []}, person)
+        assert ask_hook(person.id, key="guessed")[0].startswith("401")
+    finally:
+        auth0.close()
+        if mood != "gone":
+            gate.close()
+
+
+def ask_hook(subject: str, *, key: str = "hook-key") -> tuple[str, bytes]:
+    """Call the hook's application as its server does."""
+    body = json.dumps({"data": {"context": {"user": {"id": subject}}}}).encode()
+    said_status: list[str] = []
+    environ = {"HTTP_AUTHORIZATION": key, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+    answer = b"".join(hook.application(environ, lambda status, headers: said_status.append(status)))
+    return said_status[0], answer
