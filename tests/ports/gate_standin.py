@@ -17,13 +17,16 @@ class GateStandIn:
     def __init__(self, through: Callable[[str], bool]) -> None:
         self.through, self.mood = through, "well"
         self.asked: list[tuple[str, str | None]] = []
-        self.let_go = threading.Event()
+        self.let_go, self.down = threading.Event(), False
         standin = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                if standin.down:  # a connection that was kept open does not outlive the gate
+                    self.close_connection = True
+                    return
                 subject = unquote(self.path.removeprefix("/gate/v1/"))
                 standin.asked.append((subject, self.headers.get("Authorization")))
                 status = 204 if self.path.startswith("/gate/v1/") and standin.through(subject) else 403
@@ -51,6 +54,7 @@ class GateStandIn:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:
+        self.down = True
         self.let_go.set()
         self._server.shutdown()
         self._server.server_close()

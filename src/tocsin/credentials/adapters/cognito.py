@@ -183,7 +183,8 @@ class Adapter:
         state, _ = self._stands(self._describe())
         if state not in {"gated", "draining", "drained"}:
             raise Refused("draining stands behind the gate: gate this connector first")
-        page = self._call("list_users", Limit=min(limit, PAGE), AttributesToGet=["sub"], **({"PaginationToken": cursor} if cursor else {}))
+        token: dict[str, Any] = {"PaginationToken": cursor} if cursor else {}
+        page = self._call("list_users", Limit=min(limit, PAGE), AttributesToGet=["sub"], **token)
         if state != "draining":
             self._note("draining")  # before the first account loses its password: from here on an abort is refused
         done, failed = 0, {}
@@ -244,7 +245,7 @@ class Adapter:
     def changed_elsewhere(self, since: str | None) -> Changed:
         """Return the members of tocsin-changed: all of them each time, for a membership has no date."""
         accounts: set[str] = set()
-        token: dict[str, str] = {}
+        token: dict[str, Any] = {}
         for _ in range(CHANGED_PAGES_MAX):
             page = self._call("list_users_in_group", GroupName=CHANGED, Limit=PAGE, missing_ok=True, **token)
             accounts.update(user["Username"] for user in (page or {}).get("Users", ()))
@@ -292,7 +293,7 @@ class Adapter:
     def _groups_of(self, account: str) -> set[str]:
         """Tocsin's groups are asked for by name among an account's first 60: the pool's own precedence does not reorder them."""
         names: set[str] = set()
-        token: dict[str, str] = {}
+        token: dict[str, Any] = {}
         for _ in range(10):
             page = self._call("admin_list_groups_for_user", Username=account, Limit=PAGE, **token)
             names.update(group["GroupName"] for group in page["Groups"])
