@@ -55,7 +55,7 @@ def _plant(*, at: datetime, population: str) -> CanarySecrets:
             at=at,
             expires_at=at + TOKEN_LIFE,
         )
-    sid = sign_in.log_in(login, password, at=at, population=population)
+    sid = sign_in.log_in(login, password, at=at, population=population, counted=False)
     ensure(sid is not None, "a new canary could not sign in")
     made = CanarySecrets(login=login, password=password, sid=Private(str(sid)), token=Private(token))
     text = json.dumps({"login": login, "password": password.reveal(), "sid": sid, "token": token})
@@ -73,7 +73,7 @@ def try_canaries(cutover: int, *, at: datetime) -> CanaryReport:
     for canary in Canary.objects.filter(account__population=row.population).order_by("pk")[:CANARIES_MAX]:
         known = json.loads(open_sealed(canary.sealed, context=CONTEXT).reveal())
         doors = {
-            "password": sign_in.log_in(known["login"], Private(known["password"]), at=at, population=population),
+            "password": sign_in.log_in(known["login"], Private(known["password"]), at=at, population=population, counted=False),
             "session": queries.session(known["sid"], at=at),
             "reset_token": queries.open_token(known["token"], at=at),
         }

@@ -192,3 +192,6 @@ class Reject(models.Model):
     line = models.BigIntegerField()
     field = models.TextField()
     reason = models.TextField()
+
+
+from .room.models import Pacer, Room, RoomLane, RoomLimit, RoomNode, RoomPlace, RoomSecond, Try  # noqa: E402, F401  # Django finds models here

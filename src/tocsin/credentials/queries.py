@@ -14,9 +14,21 @@ from tocsin.kernel.errors import NotFound
 from . import cutover as cutovers
 from . import lease
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
+from .room.read import reset_capacity, room_status
 from .sign_in import digest
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
 
+__all__ = [
+    "all_were_reset",
+    "cutover",
+    "open_token",
+    "rejects",
+    "reset_capacity",
+    "reset_counts",
+    "room_status",
+    "session",
+    "status",
+]
 SHOWN_MAX = 1000
 COUNT_SHARE = 6  # a count is kept so many times as long as it took, so that counting never fills more than a seventh of the time
 

@@ -15,22 +15,26 @@ from tocsin.kernel.sealing import lookup_digest
 
 from . import lease, policy
 from .passwords import hashing
+from .room import limits
 from .types import PASSWORD_BYTES_MAX
 
 
-def log_in(email: str, password: Private[str], *, at: datetime, population: str = "customers") -> str | None:
+def log_in(email: str, password: Private[str], *, at: datetime, population: str = "customers", counted: bool = True) -> str | None:
     """Return the id of a new session, or None: the same for a wrong password, an ended one and an unknown address, at the same price.
 
-    Raises BadInput for a password over the limit, Busy when all hashing slots are taken, Unavailable without a lease. No transaction is
-    open while the hash is computed. If a cutover commits between reading the hash and writing the session, the session is dead at birth:
-    it carries the epoch that was read.
+    Raises BadInput for a password over the limit, Slowed after too many wrong ones in a row (`counted`; canaries are not), Busy when all
+    hashing slots are taken, Unavailable without a lease. No transaction is open while the hash is computed. If a cutover commits between
+    reading the hash and writing the session, the session is dead at birth: it carries the epoch that was read.
     """
     lease.check()
     if len(password.reveal().encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
         raise BadInput.of("password", "a very long text", f"at most {PASSWORD_BYTES_MAX} bytes")
-    found = sql.rows("credentials", "credential_of_login", population=population, login=login_of(email))
+    login = login_of(email)
+    found = sql.rows("credentials", "credential_of_login", population=population, login=login)
     account, session_epoch, version, stored = found[0] if found else (None, 0, 0, None)
     with hashing.slots.slot():
+        if counted:
+            limits.reserve_try(login, at=at)  # in the slot: whom the queue turned away has not tried
         right = hashing.matches(stored, password, ours=version > 0)  # an import brings version 0, a reset raises it
     if not right:
         return None
@@ -38,6 +42,8 @@ def log_in(email: str, password: Private[str], *, at: datetime, population: str 
     sid = secrets.token_urlsafe(32)
     with connection.cursor() as cursor:
         cursor.execute("SELECT credentials_open_session(%s, %s, %s, %s, %s)", [digest(sid), account, session_epoch, version, at])
+    if counted:
+        limits.forget_tries(login)
     return sid
 
 

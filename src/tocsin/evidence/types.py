@@ -53,6 +53,8 @@ class EventType(IntEnum):
     PERSONAL_DATA_READ = 90
     FORECAST_MADE = 100
     PACE_SET = 101
+    ROOM_RATE_SET = 140
+    ROOM_TICKET_ISSUED = 141
 
     @property
     def label(self) -> str:

@@ -2,17 +2,19 @@
 -- functions (migrations 0002 and 0003). The operator's process imports, arms, commits and plants canaries; the worker makes reset links.
 REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, credentials_credential, credentials_session, credentials_resettoken,
   credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject, credentials_lift, credentials_gate,
+  credentials_room, credentials_roomlane, credentials_roomsecond, credentials_roomnode, credentials_roomlimit, credentials_roomplace, credentials_try, credentials_pacer,
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 REVOKE ALL ON FUNCTION credentials_open_session, credentials_end_session, credentials_revoked_hash, credentials_redeem, credentials_renew_lease,
-  credentials_ack, credentials_leave, credentials_ask_reset
+  credentials_ack, credentials_leave, credentials_ask_reset, credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep,
+  credentials_room_lane, credentials_pace, credentials_ask_in_turn, credentials_reserve_try, credentials_forget_tries, credentials_forget_tries_of
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
 GRANT SELECT ON credentials_live_credential, credentials_live_session, credentials_live_resettoken TO tocsin_public, tocsin_operator;
 GRANT EXECUTE ON FUNCTION credentials_open_session, credentials_end_session TO tocsin_public, tocsin_operator;
-GRANT EXECUTE ON FUNCTION credentials_revoked_hash, credentials_redeem, credentials_renew_lease, credentials_ack, credentials_leave,
-  credentials_ask_reset TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_revoked_hash, credentials_redeem, credentials_renew_lease, credentials_ack, credentials_leave
+  TO tocsin_public;
 
 -- The state of the cutover holds no secret.
 GRANT SELECT ON credentials_population, credentials_epoch, credentials_cutover TO tocsin_operator, tocsin_console, tocsin_public, tocsin_worker;
@@ -38,3 +40,14 @@ GRANT UPDATE (cohort) ON credentials_account TO tocsin_worker;  -- for the row l
 -- Who is through the gate, and letting people through whose new password lives in a company's own system.
 GRANT SELECT ON credentials_gate TO tocsin_operator, tocsin_console, tocsin_worker;
 GRANT SELECT, INSERT, UPDATE ON credentials_lift TO tocsin_operator, tocsin_worker;
+
+-- The waiting room: the public process reports and leads through functions; the worker asks whose turn it is and writes the link's place.
+GRANT SELECT ON credentials_room, credentials_roomlane, credentials_roomsecond TO tocsin_operator, tocsin_console, tocsin_public, tocsin_worker;
+GRANT SELECT ON credentials_roomnode TO tocsin_operator, tocsin_console;
+GRANT SELECT ON credentials_roomplace TO tocsin_public;
+GRANT INSERT ON credentials_roomplace TO tocsin_worker;
+GRANT SELECT ON credentials_roomlimit TO tocsin_console;
+GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_roomlimit TO tocsin_operator, tocsin_worker;
+GRANT EXECUTE ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
+  credentials_ask_in_turn, credentials_forget_tries_of TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_reserve_try, credentials_forget_tries TO tocsin_public, tocsin_operator;

@@ -17,13 +17,13 @@ from .port import KeyService
 # Design: DESIGN.md section 1, "a process is a security context". The check is in-process; on one machine under one OS user it guards
 # against mistakes, on a cluster each machine is given only the files its processes may ask for.
 _ALL = frozenset(
-    {"sealing", "lookup", "deposit", "deposit_public", "message_id", "verp", "dkim", "log", "web_console", "web_public", "estate_id"}
+    {"sealing", "lookup", "deposit", "deposit_public", "message_id", "verp", "dkim", "log", "web_console", "web_public", "waiting", "estate_id"}
 )
 KEYS_OF: dict[str, frozenset[str]] = {
     "operator": _ALL - {"log", "web_console", "web_public", "dkim"},
     "worker": frozenset({"sealing", "lookup", "deposit", "message_id", "verp", "dkim", "estate_id"}),
-    "console": frozenset({"sealing", "lookup", "web_console", "estate_id"}),
-    "public": frozenset({"lookup", "web_public"}),
+    "console": frozenset({"sealing", "lookup", "web_console", "waiting", "estate_id"}),
+    "public": frozenset({"lookup", "web_public", "waiting"}),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
     "postoffice": frozenset(),
@@ -55,7 +55,7 @@ def estate_id() -> bytes:
 def create_all() -> None:
     """Make each key that does not exist yet. Safe to repeat; never replaces a key."""
     service = _service()
-    for name in ("sealing", "lookup", "message_id", "verp", "web_console", "web_public"):
+    for name in ("sealing", "lookup", "message_id", "verp", "web_console", "web_public", "waiting"):
         service.put_new(name, Private(secrets.token_bytes(32)))
     service.put_new("estate_id", Private(secrets.token_bytes(16)))
     service.put_new("log", Private(secrets.token_bytes(64)))  # 32-byte seed of Ed25519, then 32-byte seed of ML-DSA-44
