@@ -35,8 +35,8 @@ BEGIN
   SELECT l, s, p_node, n FROM unnest(p_lanes, p_seconds, p_counts) AS t(l, s, n)
   ON CONFLICT (lane, second, node) DO UPDATE SET issued = greatest(credentials_roomsecond.issued, excluded.issued);
   INSERT INTO credentials_room (id, open, rate_per_s, factor, credit, capacity_per_s, hashes_per_s, wait_p95_ms, admitted_per_s, nodes, direct,
-    used, issued_total, used_total, ticked_at)
-  VALUES (1, true, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, clock_timestamp() - interval '1 second')
+    used, pending, issued_total, used_total, ticked_at)
+  VALUES (1, true, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, clock_timestamp() - interval '1 second')
   ON CONFLICT (id) DO NOTHING;
   IF p_direct > 0 OR p_used > 0 THEN
     UPDATE credentials_room SET direct = direct + greatest(p_direct, 0), used = used + greatest(p_used, 0) WHERE id = 1;
@@ -75,7 +75,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION credentials_room_move(p_open bool, p_rate float8, p_factor float8, p_credit float8, p_capacity float8, p_hashes float8,
-  p_wait_p95_ms float8, p_admitted_per_s float8, p_nodes int, p_issued_total float8, p_used_total float8, p_direct int, p_used int, p_cut bool,
+  p_wait_p95_ms float8, p_admitted_per_s float8, p_nodes int, p_pending float8, p_issued_total float8, p_used_total float8, p_direct int, p_used int, p_cut bool,
   p_lanes int[], p_marks float8[], p_admitted float8[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
@@ -85,7 +85,7 @@ BEGIN
     RAISE EXCEPTION 'another node leads the waiting room';
   END IF;
   UPDATE credentials_room SET open = p_open, rate_per_s = p_rate, factor = p_factor, credit = p_credit, capacity_per_s = p_capacity,
-    hashes_per_s = p_hashes, wait_p95_ms = p_wait_p95_ms, admitted_per_s = p_admitted_per_s, nodes = p_nodes, issued_total = p_issued_total,
+    hashes_per_s = p_hashes, wait_p95_ms = p_wait_p95_ms, admitted_per_s = p_admitted_per_s, nodes = p_nodes, pending = p_pending, issued_total = p_issued_total,
     used_total = p_used_total, direct = greatest(direct - p_direct, 0), used = greatest(used - p_used, 0), ticked_at = clock_timestamp(),
     cut_at = CASE WHEN p_cut THEN clock_timestamp() ELSE cut_at END
   WHERE id = 1;

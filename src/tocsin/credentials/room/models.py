@@ -10,7 +10,8 @@ from django.db import models
 class Room(models.Model):
     """One row: whether everybody may pass, the rate, and what the next tick needs. Made by the first leader.
 
-    `direct` and `used` gather what the nodes reported since the last tick; `issued_total` and `used_total` decay (see policy.decay).
+    `direct` and `used` gather what the nodes reported since the last tick; `pending` are people let in whose form
+    cannot be expected yet; `issued_total` and `used_total` decay (see policy.matured, policy.decay).
     """
 
     id = models.SmallIntegerField(primary_key=True)
@@ -25,6 +26,7 @@ class Room(models.Model):
     nodes = models.IntegerField(default=0)
     direct = models.IntegerField(default=0)
     used = models.IntegerField(default=0)
+    pending = models.FloatField(default=0)
     issued_total = models.FloatField(default=0)
     used_total = models.FloatField(default=0)
     ticked_at = models.DateTimeField()

@@ -233,7 +233,8 @@ def decide(room: dict[str, Any]) -> None:
     live: dict[str, float] = room["live"]
     limit = None if room["limit"] is None else v["limit"]
     elapsed_s, direct, used = v["elapsed_s"], int(v["direct"]), int(v["used"])
-    issued_total = policy.decay(v["issued_total"], elapsed_s=elapsed_s) + direct
+    due = policy.matured(v["pending"], elapsed_s=elapsed_s)
+    issued_total = policy.decay(v["issued_total"], elapsed_s=elapsed_s) + due
     used_total = policy.decay(v["used_total"], elapsed_s=elapsed_s) + used
     factor, cut = policy.factor(v["factor"], wait_p95_ms=float(live["p95"]), elapsed_s=elapsed_s, since_cut_s=v["since_cut_s"])
     rate = policy.rate_per_s(
@@ -267,7 +268,8 @@ def decide(room: dict[str, Any]) -> None:
         wait_p95_ms=float(live["p95"]),
         admitted_per_s=before + 0.2 * ((passed + direct) / max(elapsed_s, 0.1) - before),
         nodes=int(live["nodes"]),
-        issued_total=issued_total + passed,
+        pending=v["pending"] - due + direct + passed,
+        issued_total=issued_total,
         used_total=used_total,
         direct=direct,
         used=used,

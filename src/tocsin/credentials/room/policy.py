@@ -7,6 +7,7 @@ slowly otherwise (additive increase would take minutes after a cut of a large ra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,10 +23,11 @@ BURST_S = 1.0  # unused rate is kept this long
 TICK_S_MAX = 2.0  # after a pause of the leader no more than this is made up for
 SHOW_UP_MIN = 0.2
 SHOW_UP_HALF_LIFE_S = 300.0
+SHOW_UP_LAG_S = 300.0  # mean time from being let in to the new password: the letter's way, and typing
 SHOW_UP_PRIOR = 50.0  # admissions that the first guess (everybody comes) weighs as much as
 MAIL_SHARE = 0.7  # a mailing may bring in this much of the capacity; the rest is for people who come by themselves
 CLICK_RATE = 0.25  # of the people mailed, those who set a new password: opened 0.45 x reset 0.55 as in the forecast's defaults
-REFRESH_S, REFRESH_S_MAX = 20.0, 300.0
+REFRESH_S, REFRESH_S_MAX = 20.0, 1800.0
 JITTER = 0.25
 POLLS_PER_S_MAX = 500.0
 TRIES_FREE = 5  # wrong passwords in a row before anybody is slowed down
@@ -128,6 +130,11 @@ def credit(left: float, *, rate_per_s: float, elapsed_s: float, direct: float) -
 def show_up(issued: float, used: float) -> float:
     """Return the share of people let through who then set a password, from decayed totals and a first guess that all do."""
     return min(1.0, max(SHOW_UP_MIN, (used + SHOW_UP_PRIOR) / (issued + SHOW_UP_PRIOR)))
+
+
+def matured(pending: float, *, elapsed_s: float) -> float:
+    """Return how many of the people let in are due by now. Whoever was let in a moment ago has not failed to come."""
+    return float(pending * (1.0 - math.exp(-max(0.0, elapsed_s) / SHOW_UP_LAG_S)))
 
 
 def decay(total: float, *, elapsed_s: float) -> float:
