@@ -55,7 +55,11 @@ class Answer:
         }
         if cookie:
             environ["HTTP_COOKIE"] = cookie
+        for signal in (request_started, request_finished):  # as Django's own client does: a request must not end the test's connection
+            signal.disconnect(close_old_connections)
         self.body = b"".join(app(environ, self._start)).decode()
+        for signal in (request_started, request_finished):
+            signal.connect(close_old_connections)
 
     def _start(self, status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
         self.status = int(status.split()[0])
@@ -67,16 +71,6 @@ class Answer:
         """Return the ticket in the page's own address."""
         found = re.search(r"\?q=([A-Za-z0-9_-]+)", self.body)
         return found.group(1) if found else ""
-
-
-@pytest.fixture(autouse=True)
-def connection_kept() -> Iterator[None]:
-    """Keep a request without Django's client from ending the test's own connection, as that client does."""
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    yield
-    for signal in (request_started, request_finished):
-        signal.connect(close_old_connections)
 
 
 @pytest.fixture

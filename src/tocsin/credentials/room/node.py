@@ -218,9 +218,11 @@ class Keeper:
             if self._monotonic() >= next_at or (self._closed_at is not None and self.picture.open):
                 next_at = self._monotonic() + TICK_S
                 self.tick()
-            for notice in connection.connection.notifies(timeout=LISTEN_S, stop_after=1):
-                if notice.payload == "closed":
-                    self._read_again_at = float("-inf")
+            # All of them first: while the generator runs it holds the connection, and a query inside the loop would wait for ever.
+            heard = {notice.payload for notice in connection.connection.notifies(timeout=LISTEN_S, stop_after=1)}
+            if "closed" in heard:
+                self._read_again_at = float("-inf")
+            if heard:
                 self.refresh()
 
 
