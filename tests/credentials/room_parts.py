@@ -35,7 +35,7 @@ class Clock:
 
 def keeper(time: Clock, *, per_s: float = 10.0, node: str = "one") -> Keeper:
     """Return a room of a pool that can do so many hashes a second."""
-    meter = Meter(running=1, wait_s_max=2.0, monotonic=lambda: time.s)
+    meter = Meter(running=1, wait_s_max=2.0, monotonic=lambda: time.s, cpu_s=lambda: 0.0)
     meter.calibrate(1 / per_s)
     return Keeper(node, meter=meter, now_ms=lambda: time.ms, monotonic=lambda: time.s)
 

@@ -21,16 +21,16 @@ ALTER TABLE credentials_roomplace ADD CONSTRAINT credentials_roomplace_token
 
 FUNCTIONS = """
 CREATE FUNCTION credentials_room_report(p_node text, p_lanes int[], p_seconds bigint[], p_counts int[], p_capacity float8, p_hashes float8,
-  p_wait_p95_ms float8, p_direct int, p_used int, p_close bigint) RETURNS void
+  p_wait_p95_ms float8, p_strained bool, p_direct int, p_used int, p_close bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
   IF coalesce(array_length(p_seconds, 1), 0) > 20000 THEN
     RAISE EXCEPTION 'at most 20000 seconds in one report';
   END IF;
-  INSERT INTO credentials_roomnode (node, seen_at, capacity_per_s, hashes_per_s, wait_p95_ms)
-  VALUES (p_node, clock_timestamp(), p_capacity, p_hashes, p_wait_p95_ms)
+  INSERT INTO credentials_roomnode (node, seen_at, capacity_per_s, hashes_per_s, wait_p95_ms, strained)
+  VALUES (p_node, clock_timestamp(), p_capacity, p_hashes, p_wait_p95_ms, p_strained)
   ON CONFLICT (node) DO UPDATE SET seen_at = excluded.seen_at, capacity_per_s = excluded.capacity_per_s, hashes_per_s = excluded.hashes_per_s,
-    wait_p95_ms = excluded.wait_p95_ms;
+    wait_p95_ms = excluded.wait_p95_ms, strained = excluded.strained;
   INSERT INTO credentials_roomsecond (lane, second, node, issued)
   SELECT l, s, p_node, n FROM unnest(p_lanes, p_seconds, p_counts) AS t(l, s, n)
   ON CONFLICT (lane, second, node) DO UPDATE SET issued = greatest(credentials_roomsecond.issued, excluded.issued);
@@ -69,7 +69,7 @@ BEGIN
     'elapsed_s', extract(epoch FROM clock_timestamp() - r.ticked_at),
     'since_cut_s', coalesce(extract(epoch FROM clock_timestamp() - r.cut_at), 1e9),
     'live', (SELECT jsonb_build_object('nodes', count(*), 'capacity', coalesce(sum(n.capacity_per_s), 0), 'hashes', coalesce(sum(n.hashes_per_s), 0),
-               'p95', coalesce(max(n.wait_p95_ms), 0))
+               'p95', coalesce(max(n.wait_p95_ms), 0), 'strained', coalesce(bool_or(n.strained), false))
              FROM credentials_roomnode n WHERE n.seen_at > clock_timestamp() - interval '5 seconds'),
     'limit', (SELECT min(l.per_s) FROM credentials_roomlimit l WHERE l.population = 'customers'));
 END $$;

@@ -58,12 +58,12 @@ class Slots:
             if not self._free.acquire(timeout=self.wait_s):
                 self.meter.refused()
                 raise Busy("the wait for checking a password was too long", retry_after_s=RETRY_AFTER_S)
-            began_at = clock.monotonic()
+            began_at, cpu = clock.monotonic(), clock.thread_cpu()
             try:
                 yield
             finally:
                 self._free.release()
-                self.meter.served(wait_s=began_at - came_at, held_s=clock.monotonic() - began_at)
+                self.meter.served(wait_s=began_at - came_at, held_s=clock.monotonic() - began_at, cpu_s=clock.thread_cpu() - cpu)
         finally:
             with self._lock:
                 self._inside -= 1

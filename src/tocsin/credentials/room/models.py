@@ -71,6 +71,7 @@ class RoomNode(models.Model):
     capacity_per_s = models.FloatField()
     hashes_per_s = models.FloatField()
     wait_p95_ms = models.FloatField()
+    strained = models.BooleanField()
 
 
 class RoomLimit(models.Model):

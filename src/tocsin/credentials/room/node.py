@@ -147,6 +147,7 @@ class Keeper:
                 capacity=reading.capacity_per_s,
                 hashes=reading.hashes_per_s,
                 wait_p95_ms=reading.wait_p95_ms,
+                strained=policy.strained(wait_p95_ms=reading.wait_p95_ms, hash_ms=reading.hash_ms),
                 direct=direct,
                 used=used,
                 close=closed_at,
@@ -238,7 +239,7 @@ def decide(room: dict[str, Any]) -> None:
     due = policy.matured(v["pending"], elapsed_s=elapsed_s)
     issued_total = policy.decay(v["issued_total"], elapsed_s=elapsed_s) + due
     used_total = policy.decay(v["used_total"], elapsed_s=elapsed_s) + used
-    factor, cut = policy.factor(v["factor"], wait_p95_ms=float(live["p95"]), elapsed_s=elapsed_s, since_cut_s=v["since_cut_s"])
+    factor, cut = policy.factor(v["factor"], strained=bool(live["strained"]), elapsed_s=elapsed_s, since_cut_s=v["since_cut_s"])
     rate = policy.rate_per_s(
         capacity_per_s=float(live["capacity"]), factor=factor, show_up=policy.show_up(issued_total, used_total), write_rate_per_s=limit
     )

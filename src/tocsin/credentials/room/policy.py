@@ -14,11 +14,12 @@ from dataclasses import dataclass
 Bucket = tuple[int, int]  # second since 1970, tickets issued in it
 
 CAPACITY_SHARE = 0.85  # of the measured capacity, at factor 1
-FACTOR_MIN, FACTOR_MAX = 0.2, 1.12  # of it: between 17 % and 95 % of the capacity
+FACTOR_MIN, FACTOR_MAX = 0.2, 1.08  # of it: between 17 % and 92 % of the capacity
 GROW_PER_S = 1.05
 CUT = 0.7
-CUT_EVERY_S = 3.0  # a cut shows in the pool only when those already admitted have passed
+CUT_EVERY_S = 8.0  # longer than the waits are remembered for (meter.WINDOW_S), or one crowd would be answered by several cuts
 P95_MS_MAX = 250.0
+P95_HASHES_MAX = 3.0  # on a machine so slow that this many hashes take longer than P95_MS_MAX, one or two people in front are no surge
 BURST_S = 1.0  # unused rate is kept this long
 TICK_S_MAX = 2.0  # after a pause of the leader no more than this is made up for
 SHOW_UP_MIN = 0.2
@@ -97,9 +98,14 @@ def admit(queues: Mapping[int, Queue], *, budget: float, upto: int) -> dict[int,
     return {lane: advance(q, budget=given[lane], upto=upto) for lane, q in queues.items()}
 
 
-def factor(now: float, *, wait_p95_ms: float, elapsed_s: float, since_cut_s: float) -> tuple[float, bool]:
-    """Return the factor on the measured capacity after `elapsed_s`, and whether it was cut."""
-    if wait_p95_ms > P95_MS_MAX:
+def strained(*, wait_p95_ms: float, hash_ms: float) -> bool:
+    """Tell whether a pool in which one hash takes so long keeps people waiting for too long."""
+    return wait_p95_ms > max(P95_MS_MAX, P95_HASHES_MAX * hash_ms)
+
+
+def factor(now: float, *, strained: bool, elapsed_s: float, since_cut_s: float) -> tuple[float, bool]:
+    """Return the factor on the measured capacity after `elapsed_s`, and whether it was cut: at most every CUT_EVERY_S."""
+    if strained:
         if since_cut_s < CUT_EVERY_S:
             return now, False
         return max(FACTOR_MIN, now * CUT), True
