@@ -118,5 +118,5 @@ def cut(home: Path, *, incident: int | None = 1, armed: CutoverInfo | None = Non
 
 
 def log_in(customer: Customer, password: str | None = None) -> str | None:
-    """Sign a customer in through the door."""
-    return actions.log_in(customer.email, Private(password or customer.password), at=AT)
+    """Sign a customer in through the door; tests of epochs try more often than the limit on wrong passwords lets anybody."""
+    return actions.log_in(customer.email, Private(password or customer.password), at=AT, counted=False)

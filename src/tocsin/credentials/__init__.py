@@ -15,6 +15,7 @@ node has seen it or lost its lease), abort. *Node*: a process that lets people i
 Promises: no log-in that begins after a commit returns succeeds with an older credential, and none that began before stays usable. A number
 once used as an epoch is never used again. A reset link works once. Addresses and passwords reach neither this room's tables nor its jobs.
 
-GAP: failed log-ins are bounded by the hashing slots of each process, not yet per account; the waiting room keeps no places yet.
+The waiting room in front of the form, and the limits on strangers, are `room/`, with tables of its own.
+
 GAP: before the cutover, a log-in with a bcrypt or PBKDF2 hash takes longer than one for an unknown address; after it both take the same.
 """

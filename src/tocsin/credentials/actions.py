@@ -19,6 +19,8 @@ from .imports import import_hashes
 from .lease import join_as_node
 from .lifts import lift
 from .reset import redeem, request_reset, send_changed, send_reset
+from .room.gate import close_room, enter_form, keep_place, knock, may_send, open_room
+from .room.writes import assisted_ticket, set_write_rate
 from .second.factors import add_passkey, add_totp, end_session, new_codes, remove_factor
 from .second.steps import answer_code, answer_passkey, sign_in_with_passkey
 from .sign_in import begin_sign_in, log_in, log_out
@@ -33,8 +35,10 @@ __all__ = [
     "arm",
     "arm_connector",
     "arm_end_of_sign_ins",
+    "assisted_ticket",
     "begin_sign_in",
     "build_filter",
+    "close_room",
     "commit",
     "create_api_key",
     "deliver",
@@ -44,6 +48,7 @@ __all__ = [
     "end_session",
     "end_sign_ins",
     "enrol_accounts",
+    "enter_form",
     "forget_bearer",
     "gate_connector",
     "gate_late",
@@ -51,12 +56,16 @@ __all__ = [
     "issue_bearer",
     "join_as_gate",
     "join_as_node",
+    "keep_place",
+    "knock",
     "lift",
     "lift_late",
     "log_in",
     "log_out",
+    "may_send",
     "mind",
     "new_codes",
+    "open_room",
     "plant_canaries",
     "probe_connector",
     "redeem",
@@ -69,6 +78,7 @@ __all__ = [
     "send_changed",
     "send_reset",
     "set_secret",
+    "set_write_rate",
     "sign_in_with_passkey",
     "start_reset",
     "try_canaries",

@@ -65,7 +65,7 @@ def _plant(*, at: datetime, population: str, classes: Sequence[str]) -> CanarySe
             at=at,
             expires_at=at + TOKEN_LIFE,
         )
-    sid = sign_in.log_in(login, password, at=at, population=population)
+    sid = sign_in.log_in(login, password, at=at, population=population, counted=False)
     ensure(sid is not None, "a new canary could not sign in")
     more = _more(str(sid), account.pk, classes=classes, at=at)
     made = CanarySecrets(login=login, password=password, sid=Private(str(sid)), token=Private(token), more=more)

@@ -350,3 +350,4 @@ class ApiKey(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(name="credentials_apikey_role", condition=models.Q(role__in=API_KEY_ROLES))]
+from .room.models import Pacer, Room, RoomLane, RoomLimit, RoomNode, RoomPlace, RoomSecond, Try  # noqa: E402, F401  # Django finds models here

@@ -109,6 +109,12 @@ def may_send_reset(sent_at: Collection[datetime], *, at: datetime) -> bool:
     return sum(at - s < timedelta(hours=1) for s in sent_at) < RESETS_PER_HOUR_MAX
 
 
+def next_reset_at(sent_at: Collection[datetime], *, at: datetime) -> datetime:
+    """Return when another reset mail may go to an account that has had RESETS_PER_HOUR_MAX within the hour."""
+    within = sorted(s for s in sent_at if at - s < timedelta(hours=1))
+    return within[-RESETS_PER_HOUR_MAX] + timedelta(hours=1) if len(within) >= RESETS_PER_HOUR_MAX else at
+
+
 # -- passwords --------------------------------------------------------------------------------------------------------------
 
 

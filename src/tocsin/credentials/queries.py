@@ -21,6 +21,7 @@ from .filter.doors import check_filter
 from .gate.keys import api_keys
 from .models import Cutover, CutoverAck, Epoch, Population, Reject, Target
 from .overview import epoch_lines, overviews
+from .room.read import reset_capacity, room_status
 from .second.factors import holdings, offer_passkey, offer_totp, offered_totp
 from .second.passkeys import to_use as ask_any_passkey
 from .second.steps import ask_passkey, second_step
@@ -45,7 +46,9 @@ __all__ = [
     "open_token",
     "overviews",
     "rejects",
+    "reset_capacity",
     "reset_counts",
+    "room_status",
     "second_step",
     "session",
     "status",

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
-from tocsin.kernel import clock, config, sql
+from tocsin.kernel import clock, config, jobs, sql
 from tocsin.kernel.errors import BadInput, Fault, NotFound
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest
@@ -27,6 +27,9 @@ from .connectors import delivery
 from .filter import lookup
 from .models import Account, Credential, ResetToken
 from .passwords import hashing
+from .room import gate, limits
+from .room.models import RoomPlace
+from .room.types import Place, Source, Stand
 from .sign_in import digest, login_of
 from .types import TOKEN_LIFE
 
@@ -35,20 +38,45 @@ CONTEXT_DIGEST_BYTES = 8
 TOKENS_KEPT = timedelta(days=1)
 
 
-def request_reset(email: str, *, at: datetime) -> None:
-    """Ask for a reset link. Does the same work for every address and says nothing; raises BadInput only for what is no address at all.
+def request_reset(email: str, *, at: datetime, source: Source | None = None, ticket: str = "") -> Stand:
+    """Ask for a reset link. Does the same work for every address and says nothing of it; raises BadInput only for what is no address at all.
 
-    One waiting request per address is enough: asking twice in a row sends one letter.
+    One waiting request per address is enough: asking twice in a row sends one letter. Returns where the asker stands in the waiting room:
+    while others wait (`ticket` is the place), or when the `source` asks much, the letter goes later; it is never refused.
     """
     if not policy.looks_like_address(email):
         raise BadInput(Fault("email", f"{len(email)} characters", "an e-mail address like name@example.org"))
-    sql.rows("credentials", "ask_reset", lookup=login_of(email), request=uuid4(), at=at)
+    place, stand = gate.place_of_request(ticket)
+    address, network = limits.digests(source) if source else (None, None)
+    sql.rows(
+        "credentials",
+        "ask_in_turn",
+        lookup=login_of(email),
+        request=uuid4(),
+        at=at,
+        address=address,
+        network=network,
+        ms=place.ms if place else None,
+        nonce=place.nonce if place else None,
+        lane=int(place.lane) if place else None,
+    )
+    return stand
 
 
-def send_reset(lookup: bytes, *, request: UUID, token: Private[str], at: datetime, population: str = "customers") -> bool:
+def send_reset(
+    lookup: bytes,
+    *,
+    request: UUID,
+    token: Private[str],
+    at: datetime,
+    population: str = "customers",
+    place: Place | None = None,
+    asked_at: datetime | None = None,
+) -> bool:
     """Mail a reset link to whoever has this login; tell whether one was sent. An older link of the account ends.
 
-    Not sent: no such account, RESETS_PER_HOUR_MAX reached, this request already served. The life of the link starts at `at`.
+    Not sent: no such account, this request already served, or a new password set since `asked_at`. Past RESETS_PER_HOUR_MAX it is enqueued
+    again for when the hour is over. The life of the link starts at `at`. The link carries the `place` of its request in the waiting room.
     """
     with transaction.atomic():
         account = (
@@ -60,7 +88,11 @@ def send_reset(lookup: bytes, *, request: UUID, token: Private[str], at: datetim
             return False
         mine = ResetToken.objects.filter(account=account)
         mine.filter(created_at__lt=at - TOKENS_KEPT).delete()
-        if not policy.may_send_reset(list(mine.values_list("created_at", flat=True)), at=at):
+        if asked_at and Credential.objects.filter(account=account, cred_class="password", version__gte=1, set_at__gt=asked_at).exists():
+            return False
+        sent_at = list(mine.values_list("created_at", flat=True))
+        if not policy.may_send_reset(sent_at, at=at):
+            _later(lookup, request=request, after=policy.next_reset_at(sent_at, at=at) - at, asked_at=asked_at or at)
             return False
         people = subjects.contactables([account.subject])
         if not people:
@@ -78,6 +110,8 @@ def send_reset(lookup: bytes, *, request: UUID, token: Private[str], at: datetim
             at=at,
             expires_at=at + TOKEN_LIFE,
         )[0]
+        if place:
+            RoomPlace.objects.create(token_sha256=digest(token.reveal()), ms=place.ms, nonce=place.nonce, lane=int(place.lane))
         evidence.record_subject(
             EventType.RESET_REQUESTED,
             at=at,
@@ -117,8 +151,11 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> None:
         stored = hashing.make(password)
         outbox = delivery.outbox(password)  # while we have the text: each target in its own format, sealed for the worker
     lease.check()
-    if not sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at, outbox=outbox):
-        raise NotFound("this link was used, has expired, or was replaced by a newer one")
+    with transaction.atomic():
+        if not sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at, outbox=outbox):
+            raise NotFound("this link was used, has expired, or was replaced by a newer one")
+        limits.forget_tries_of(digest(token), at=at)
+    gate.came_through()
 
 
 def send_changed(subject: int, *, version: int, at: datetime) -> None:
@@ -138,6 +175,19 @@ def send_changed(subject: int, *, version: int, at: datetime) -> None:
 def chars_min_of(account: int) -> int:
     """Return how many characters a new password of this account needs."""
     return policy.chars_min(second_factor=sql.rows("credentials", "second_factor", account=account)[0][0])
+
+
+def _later(lookup: bytes, *, request: UUID, after: timedelta, asked_at: datetime) -> None:
+    """Enqueue a request again for when the account may have another letter; one waiting copy per login, whoever asks how often."""
+    jobs.enqueue(
+        "credentials.tasks.send_reset",
+        priority=20,
+        after_s=max(1.0, after.total_seconds()),
+        unless_waiting=f"reset:{lookup.hex()}",
+        lookup=lookup.hex(),
+        request=str(request),
+        asked_us=clock.us(asked_at),
+    )
 
 
 def company_words() -> tuple[str, ...]:

@@ -15,35 +15,44 @@ from tocsin.kernel.sealing import lookup_digest
 from . import lease, policy
 from .digests import digest
 from .passwords import hashing
+from .room import limits
 from .second import steps
 from .types import PASSWORD_BYTES_MAX, SecondStep, SignedIn
 
 __all__ = ["begin_sign_in", "digest", "log_in", "log_out", "login_of"]
 
 
-def log_in(email: str, password: Private[str], *, at: datetime, population: str = "customers") -> str | None:
+def log_in(email: str, password: Private[str], *, at: datetime, population: str = "customers", counted: bool = True) -> str | None:
     """Return the id of a new session, or None; as `begin_sign_in`, for an account that needs no second step. For one that does: None."""
-    begun = begin_sign_in(email, password, at=at, population=population)
+    begun = begin_sign_in(email, password, at=at, population=population, counted=counted)
     return begun.sid.reveal() if isinstance(begun, SignedIn) else None
 
 
-def begin_sign_in(email: str, password: Private[str], *, at: datetime, population: str = "customers") -> SignedIn | SecondStep | None:
+def begin_sign_in(
+    email: str, password: Private[str], *, at: datetime, population: str = "customers", counted: bool = True
+) -> SignedIn | SecondStep | None:
     """Return a new session, or what a second step needs; None for a wrong password, an ended one and an unknown address, at the same price.
 
-    Raises BadInput for a password over the limit, Busy when all hashing slots are taken, Unavailable without a lease. No transaction is
-    open while the hash is computed. If a cutover commits between reading the hash and writing the session, the session is dead at birth:
-    it carries the epoch that was read. Whether there is a second step is asked only after a right password: a wrong one tells nothing of it.
+    Raises BadInput for a password over the limit, Slowed after too many wrong ones in a row (`counted`; canaries are not), Busy when all
+    hashing slots are taken, Unavailable without a lease. No transaction is open while the hash is computed. If a cutover commits between
+    reading the hash and writing the session, the session is dead at birth: it carries the epoch that was read. Whether there is a second
+    step is asked only after a right password: a wrong one tells nothing of it.
     """
     lease.check()
     if len(password.reveal().encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
         raise BadInput.of("password", "a very long text", f"at most {PASSWORD_BYTES_MAX} bytes")
-    found = sql.rows("credentials", "credential_of_login", population=population, login=login_of(email))
+    login = login_of(email)
+    found = sql.rows("credentials", "credential_of_login", population=population, login=login)
     account, session_epoch, version, stored = found[0] if found else (None, 0, 0, None)
     with hashing.slots.slot():
+        if counted:
+            limits.reserve_try(login, at=at)  # in the slot: whom the queue turned away has not tried
         right = hashing.matches(stored, password, ours=version > 0)  # an import brings version 0, a reset raises it
     if not right:
         return None
     lease.check()  # the hash may have waited longer than the lease
+    if counted:
+        limits.forget_tries(login)
     if classes := steps.classes_of(account):
         return steps.ticket_for(account, epoch=session_epoch, version=version, classes=classes, at=at)
     sid = secrets.token_urlsafe(32)

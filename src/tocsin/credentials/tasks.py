@@ -10,12 +10,27 @@ from tocsin.kernel.jobs import job
 from tocsin.kernel.private import Private
 
 from . import actions
+from .room import gate
+from .room.types import Lane, Place
 
 
 @job()
-def send_reset(*, lookup: str, request: str, asked_us: int = 0) -> None:
-    """Mail a reset link to the login of this digest, if there is one. `asked_us` is when it was asked for, for the reader of the queue."""
-    actions.send_reset(bytes.fromhex(lookup), request=UUID(request), token=Private(secrets.token_urlsafe(32)), at=clock.now())
+def send_reset(*, lookup: str, request: str, asked_us: int = 0, place: tuple[int, str, int] | None = None) -> None:
+    """Mail a reset link to the login of this digest, if there is one. `asked_us` is when it was asked for.
+
+    `place` (milliseconds, nonce in hex, lane) is its place in the waiting room: until it is let through the job comes back later.
+    """
+    mine = Place(place[0], bytes.fromhex(place[1]), Lane(place[2])) if place else None
+    if mine:
+        gate.wait_for_turn(mine)
+    actions.send_reset(
+        bytes.fromhex(lookup),
+        request=UUID(request),
+        token=Private(secrets.token_urlsafe(32)),
+        at=clock.now(),
+        place=mine,
+        asked_at=clock.from_us(asked_us) if asked_us else None,
+    )
 
 
 @job()

@@ -71,6 +71,8 @@ class EventType(IntEnum):
     PASSWORD_DELIVERED = 127
     PASSWORD_CHANGED_ELSEWHERE = 128
     ACCOUNTS_ENROLLED = 129
+    ROOM_RATE_SET = 140
+    ROOM_TICKET_ISSUED = 141
 
     @property
     def label(self) -> str:

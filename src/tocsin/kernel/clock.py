@@ -35,6 +35,16 @@ def parse_iso(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
+def process_cpu() -> float:
+    """Return seconds of CPU, user and system, that this process has used."""
+    return time.process_time()
+
+
+def thread_cpu() -> float:
+    """Return seconds of CPU, user and system, that this thread has used."""
+    return time.thread_time()
+
+
 def monotonic() -> float:
     """Return seconds on a clock that never goes back, for intervals only."""
     return time.monotonic()

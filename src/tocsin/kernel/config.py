@@ -2,7 +2,8 @@
 
     [estate]   kind = "demo" | "drill" | "live"
     [company]  name, brand, domain, locale
-    [web]      console_port, public_port, api_port, public_url, secure_cookies
+    [web]      console_port, public_port, api_port, public_url, secure_cookies,
+               trusted_proxies (networks whose X-Forwarded-For is believed, as in "10.0.0.0/8, 127.0.0.1/32")
     [mail]     transport (dotted path of an adapter), relay_host, relay_port, from_address, from_name, help_address,
                bounce_domain, dkim_domain, dkim_selector, connections, messages_per_connection, rate_per_s,
                relay_tls (auto, none, opportunistic, starttls, implicit), relay_ca_file, relay_user, relay_password_file (a file that
@@ -26,6 +27,7 @@ The file is optional: without it every value has its default, so that type check
 from __future__ import annotations
 
 import functools
+import ipaddress
 import os
 import re
 import tomllib
@@ -65,13 +67,18 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Ports on loopback; a proxy in front brings TLS. `public_url` is the one host that letters may name."""
+    """Ports on loopback; a proxy in front brings TLS. `public_url` is the one host that letters may name.
+
+    `trusted_proxies`: networks, separated by commas, whose X-Forwarded-For header is believed. Empty: nobody's, so that behind a proxy all
+    customers share one address and one generous limit.
+    """
 
     console_port: int = 8000
     public_port: int = 8001
     api_port: int = 8002
     public_url: str = "http://127.0.0.1:8001"
     secure_cookies: bool = False
+    trusted_proxies: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +275,8 @@ def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]
             faults.append(Fault(f"{name}.{key}", repr(value), "a port from 1 to 65535"))
         elif value not in CHOICES.get(f"{name}.{key}", (value,)):
             faults.append(Fault(f"{name}.{key}", repr(value), f"one of {', '.join(CHOICES[f'{name}.{key}'])}"))
+        elif key == "trusted_proxies" and (wrong := _not_networks(str(value))):
+            faults += [Fault(f"{name}.{key}", repr(piece), "an address or network like 10.0.0.0/8") for piece in wrong]
         else:
             good[key] = value
     return shape(**good)
@@ -282,6 +291,17 @@ def _gate_faults(gate: Gate) -> list[Fault]:
     if gate.rate_per_s <= 0:
         faults.append(Fault("gate.rate_per_s", repr(gate.rate_per_s), "more than 0"))
     return faults
+
+
+def _not_networks(text: str) -> list[str]:
+    """Return which pieces of a list of networks are none."""
+    wrong = []
+    for piece in text.replace(",", " ").split():
+        try:
+            ipaddress.ip_network(piece, strict=False)
+        except ValueError:
+            wrong.append(piece)
+    return wrong
 
 
 def home_from_environment() -> Path:

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('credentials', '0011_classes'),
+        ('credentials', '0041_room_functions'),
     ]
 
     operations = [

@@ -20,6 +20,8 @@ import argon2
 from django.contrib.auth import password_validation
 
 from tocsin.credentials import policy
+from tocsin.credentials.room.meter import Meter
+from tocsin.kernel import clock
 from tocsin.kernel.errors import Busy
 from tocsin.kernel.private import Private
 
@@ -41,21 +43,27 @@ class Slots:
         self._free = threading.Semaphore(running)
         self._lock = threading.Lock()
         self._inside = 0
+        self.meter = Meter(running=max(1, running), wait_s_max=wait_s)
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Hold a slot while the block runs. Raises Busy at once if the queue is full, or when the wait was too long."""
         with self._lock:
             if self._inside >= self.limit:
+                self.meter.refused()
                 raise Busy("all places for checking passwords are taken", retry_after_s=RETRY_AFTER_S)
             self._inside += 1
+        came_at = clock.monotonic()
         try:
             if not self._free.acquire(timeout=self.wait_s):
+                self.meter.refused()
                 raise Busy("the wait for checking a password was too long", retry_after_s=RETRY_AFTER_S)
+            began_at, cpu = clock.monotonic(), clock.thread_cpu()
             try:
                 yield
             finally:
                 self._free.release()
+                self.meter.served(wait_s=began_at - came_at, held_s=clock.monotonic() - began_at, cpu_s=clock.thread_cpu() - cpu)
         finally:
             with self._lock:
                 self._inside -= 1
@@ -101,6 +109,13 @@ def _verify(stored: str, form: bytes) -> bool:
     bare, mark = pepper.split(stored)
     mixed = pepper.mixed(form, mark)
     return formats.verify(bare, form if mixed is None else mixed) and mixed is not None
+
+
+def one_hash_s() -> float:
+    """Return how long one hash takes on this machine now: the first estimate of the capacity, before a customer's was measured."""
+    began = clock.monotonic()
+    _argon2.hash(secrets.token_urlsafe(32))
+    return clock.monotonic() - began
 
 
 @functools.cache

@@ -4,6 +4,9 @@ REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, cr
   credentials_cutover, credentials_cutoverack, credentials_nodelease, credentials_canary, credentials_import, credentials_reject, credentials_lift, credentials_gate,
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON credentials_room, credentials_roomlane, credentials_roomsecond, credentials_roomnode, credentials_roomlimit, credentials_roomplace,
+  credentials_try, credentials_pacer
+  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_connectorsecret, credentials_target, credentials_plantedcanary, credentials_outbox
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_apikey, credentials_gate_open FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
@@ -19,12 +22,15 @@ REVOKE ALL ON FUNCTION credentials_issue_bearer, credentials_rotate_bearer, cred
   credentials_remove_factor, credentials_factor_secret, credentials_factor_ended, credentials_passkey, credentials_use_factor, credentials_try_step
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_redeem_to FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
+  credentials_pace, credentials_ask_in_turn, credentials_reserve_try, credentials_forget_tries, credentials_forget_tries_of
+  FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
 GRANT SELECT ON credentials_live_credential, credentials_live_session, credentials_live_resettoken TO tocsin_public, tocsin_operator;
 GRANT EXECUTE ON FUNCTION credentials_open_session, credentials_end_session TO tocsin_public, tocsin_operator;
-GRANT EXECUTE ON FUNCTION credentials_revoked_hash, credentials_redeem, credentials_renew_lease, credentials_ack, credentials_leave,
-  credentials_ask_reset TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_revoked_hash, credentials_redeem, credentials_renew_lease, credentials_ack, credentials_leave
+  TO tocsin_public;
 
 -- The state of the cutover holds no secret.
 GRANT SELECT ON credentials_population, credentials_epoch, credentials_cutover TO tocsin_operator, tocsin_console, tocsin_public, tocsin_worker;
@@ -86,3 +92,13 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_plantedcanary TO tocsin_oper
 GRANT SELECT, UPDATE ON credentials_plantedcanary TO tocsin_worker;
 GRANT SELECT, UPDATE ON credentials_outbox TO tocsin_worker;
 GRANT SELECT (id, account_id, target_id, epoch, format, state, tries, problem, created_at, done_at) ON credentials_outbox TO tocsin_operator, tocsin_console;
+-- The waiting room: the public process reports and leads through functions; the worker asks whose turn it is and writes the link's place.
+GRANT SELECT ON credentials_room, credentials_roomlane, credentials_roomsecond TO tocsin_operator, tocsin_console, tocsin_public, tocsin_worker;
+GRANT SELECT ON credentials_roomnode TO tocsin_operator, tocsin_console;
+GRANT SELECT ON credentials_roomplace TO tocsin_public;
+GRANT INSERT ON credentials_roomplace TO tocsin_worker;
+GRANT SELECT ON credentials_roomlimit TO tocsin_console;
+GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_roomlimit TO tocsin_operator, tocsin_worker;
+GRANT EXECUTE ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
+  credentials_ask_in_turn, credentials_forget_tries_of TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_reserve_try, credentials_forget_tries TO tocsin_public, tocsin_operator;

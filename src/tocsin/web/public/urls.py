@@ -11,6 +11,8 @@ urlpatterns = [
     path("passwordchange", views.ask),
     path("passwordchange/t/<str:token>", views.follow_link),
     path("passwordchange/new", views.choose),
+    path("passwordchange/later", views.later),
+    path("passwordchange/waiting", views.waiting_form),
     path("login", views.sign_in),
     path("logout", views.sign_out),
     path("login/second", second.second),

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -34,11 +34,15 @@ from tocsin.credentials.types import (
     TOKEN_LIFE,
     TOKEN_SHAPE,
     SignedIn,
+    Slowed,
+    Source,
 )
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
 from tocsin.notices import queries as notices
+
+from . import room
 
 LINK_COOKIE = "tocsin_link"
 LINK_PATH = "/passwordchange"
@@ -87,14 +91,36 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest) -> HttpResponse:
     """Ask for a reset link: one answer for every address."""
+    ticket = room.ticket_of(request)
     if request.method != "POST":
-        return _page(request, "ask")
+        stand = credentials.knock(ticket)
+        return _page(request, "ask", ticket=stand.ticket) if stand.admitted else room.page(request, stand, LINK_PATH, shell=_page)
     email = request.POST.get("email", "")
+    source = Source(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
     try:
-        credentials.request_reset(email, at=clock.now())
+        stand = credentials.request_reset(email, at=clock.now(), source=source, ticket=ticket)
     except BadInput:
-        return _page(request, "ask", 422, email=email[:LOGIN_CHARS_MAX], fault=True)
+        return _page(request, "ask", 422, email=email[:LOGIN_CHARS_MAX], fault=True, ticket=ticket)
+    if not stand.admitted:
+        return room.keep(
+            _page(request, "asked_later", wait_minutes=room.minutes(stand.wait_s), disabled=credentials_now.all_were_reset() is not None),
+            stand,
+        )
     return _page(request, "asked", minutes=int(TOKEN_LIFE.total_seconds() // 60))
+
+
+@require_safe
+def later(request: HttpRequest) -> HttpResponse:
+    """Take an address from somebody who would rather not wait: the letter comes when it is their turn."""
+    return _page(request, "later", ticket=room.ticket_of(request))
+
+
+@require_safe
+def waiting_form(request: HttpRequest) -> HttpResponse:
+    """Give the waiting page with gaps for its figures to the front, which fills them; nobody else can ask for it."""
+    if not request.META.get(room.FORM_ASKED):
+        raise Http404
+    return room.page(request, None, str(request.META[room.FORM_ASKED]), shell=_page)
 
 
 @require_safe
@@ -113,23 +139,39 @@ def follow_link(request: HttpRequest, token: str) -> HttpResponse:
 @waiting_page
 def choose(request: HttpRequest) -> HttpResponse:
     """Choose a new password with the link in the cookie."""
-    token = request.COOKIES.get(LINK_COOKIE, "")
+    token, here = (
+        request.COOKIES.get(LINK_COOKIE, ""),
+        {"text": room.ticket_of(request), "grant": request.COOKIES.get(room.PASS_COOKIE, "")},
+    )
     if request.method != "POST":
+        stand = credentials.enter_form(token, at=clock.now(), **here)
+        if stand is None:
+            return _dead(request)
+        if not stand.admitted:
+            return room.page(request, stand, f"{LINK_PATH}/new", shell=_page)
         found = credentials_now.open_token(token, at=clock.now())
-        return _choose(request, chars_min=found.chars_min) if found else _dead(request)
+        return room.keep(_choose(request, chars_min=found.chars_min), stand) if found else _dead(request)
     password, again = request.POST.get("password", ""), request.POST.get("password_again", "")
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
         return _choose(request, 413, [f"It is longer than {PASSWORD_BYTES_MAX} bytes."])
     if password != again:
         return _choose(request, 422, ["The two entries differ. Please type the same password twice."])
+    stand = credentials.may_send(token, at=clock.now(), **here)
+    if stand is None:
+        return _dead(request)
+    if not stand.admitted:
+        return room.page(request, stand, f"{LINK_PATH}/new", shell=_page)
     try:
         credentials.redeem(token, Private(password), at=clock.now())
     except BadInput as e:
         return _choose(request, 422, [fault.wanted for fault in e.faults])
+    except Busy:
+        return room.page(request, credentials.keep_place(token, **here), f"{LINK_PATH}/new", shell=_page, full=True)
     except NotFound:
         return _dead(request)
     response = _page(request, "done")
-    response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
+    for name in (LINK_COOKIE, room.TICKET_COOKIE, room.PASS_COOKIE):
+        response.delete_cookie(name, path=LINK_PATH)
     response.delete_cookie(SESSION_COOKIE)
     return response
 
@@ -151,6 +193,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         begun = credentials.begin_sign_in(email, Private(request.POST.get("password", "")), at=clock.now())
     except BadInput:
         return _page(request, "login", 413, failed=True, **known)
+    except Slowed as e:
+        response = _page(request, "slowed", 429, wait_minutes=room.minutes(e.retry_after_s))
+        response.headers["Retry-After"] = str(math.ceil(e.retry_after_s))
+        return response
     if begun is None:
         return _page(request, "login", failed=True, **known)
     if isinstance(begun, SignedIn):

@@ -1,0 +1,87 @@
+"""What slows strangers down: wrong passwords for one login, and letters asked for from one address or network. Nobody is refused for good.
+
+All of it stands in the database, under keyed digests, so it holds on every node and after a restart. Known and unknown logins are treated
+alike. The letters of a whole /24 share a wide allowance (2,000 at once, then ten a second): a campus or a mobile carrier behind one
+address gets all its letters, the last of them at most a quarter of an hour late.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import connection
+
+from tocsin.kernel import config
+from tocsin.kernel.sealing import lookup_digest
+
+from .types import Slowed, Source
+
+HOPS_MAX = 32  # of a X-Forwarded-For header that are looked at, from its end
+NETWORK_BITS = {4: 24, 6: 48}
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def reserve_try(login: bytes, *, at: datetime) -> None:
+    """Count one more password for a login before it is looked at. Raises Slowed while the login must wait; that try is not counted."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credentials_reserve_try(%s, %s)", [login, at])
+        wait_s = float(cursor.fetchone()[0])
+    if wait_s > 0:
+        raise Slowed("too many passwords were tried for this login", retry_after_s=wait_s)
+
+
+def forget_tries(login: bytes) -> None:
+    """Forget the wrong passwords of a login: the right one came."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credentials_forget_tries(%s)", [login])
+
+
+def forget_tries_of(token_sha256: bytes, *, at: datetime) -> None:
+    """Forget the wrong passwords of the account whose link was spent at this instant."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credentials_forget_tries_of(%s, %s)", [token_sha256, at])
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Return the networks named in a setting, separated by commas or spaces. Raises ValueError."""
+    return tuple(ipaddress.ip_network(piece, strict=False) for piece in text.replace(",", " ").split())
+
+
+def client_address(source: Source, *, trusted: Sequence[Network]) -> Address | None:
+    """Return where a request comes from: the last address, read from the right, that is not a trusted proxy's. None if there is none.
+
+    A client can write what it likes at the left of X-Forwarded-For; what a trusted proxy appended stands at the right. A peer that is not
+    trusted is the client itself, whatever it claims. An entry that is no address ends the reading at the proxy that passed it on.
+    """
+    here = _address(source.peer)
+    for hop in reversed(source.forwarded.split(",")[-HOPS_MAX:]):
+        if here is None or not any(here in network for network in trusted):
+            return here
+        further = _address(hop.strip())
+        if further is None:
+            return here
+        here = further
+    return here
+
+
+def digests(source: Source) -> tuple[bytes | None, bytes | None]:
+    """Return the keyed digests of the client's address and of its network; None where the address is not known."""
+    address = client_address(source, trusted=networks(config.current().web.trusted_proxies))
+    if address is None:
+        return None, None
+    network = ipaddress.ip_network((address, NETWORK_BITS[address.version]), strict=False)
+    return lookup_digest(str(address), purpose="room-address"), lookup_digest(str(network), purpose="room-network")
+
+
+def _address(text: str) -> Address | None:
+    if text.startswith("[") or text.count(":") == 1:  # with a port, as some proxies write it
+        text = text.rpartition(":")[0].strip("[]") if not text.endswith("]") else text.strip("[]")
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
