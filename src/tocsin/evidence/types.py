@@ -53,6 +53,11 @@ class EventType(IntEnum):
     PERSONAL_DATA_READ = 90
     FORECAST_MADE = 100
     PACE_SET = 101
+    SYSTEM_CONTAINED = 120
+    COHORT_ASSIGNED = 121
+    ERASURE_BEGUN = 122
+    ERASURE_ENDED = 123
+    CONTACT_CHANGED = 124
 
     @property
     def label(self) -> str:
@@ -63,7 +68,7 @@ class EventType(IntEnum):
 # Always of one customer: found by that customer, never in the list of acts.
 OF_CUSTOMERS = frozenset({
     EventType.RESET_REQUESTED, EventType.PASSWORD_RESET, EventType.NOTICE_HANDED_OVER, EventType.NOTICE_FAILED, EventType.NOTICE_IN_DOUBT,
-    EventType.LETTER_QUEUED,
+    EventType.LETTER_QUEUED, EventType.CONTACT_CHANGED,
 })  # fmt: skip
 
 

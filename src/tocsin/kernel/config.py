@@ -9,6 +9,7 @@
     [practice] smtp_port, http_port          only in demo and drill estates
     [vault]    socket (default HOME/vault/vault.sock)
     [keys]     service (dotted path of an adapter)
+    [credentials] grace_h, contact_freeze_h
 
 Environment: TOCSIN_HOME, TOCSIN_DATABASE_URL, TOCSIN_PROCESS (which of the processes below this is).
 The file is optional: without it every value has its default, so that type checkers and tests can load the settings.
@@ -28,6 +29,7 @@ from .localpg import default_home
 
 PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "postoffice", "owner")
 ESTATE_KINDS = ("demo", "drill", "live")
+HOURS_MAX = 8_784
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,14 @@ class KeyFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """How many hours after a cutover old hashes are erased, and for how long nobody may change where mail of an account goes."""
+
+    grace_h: float = 72.0
+    contact_freeze_h: float = 72.0
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it, immutable."""
 
@@ -120,6 +130,7 @@ class Config:
     practice: Practice = field(default_factory=Practice)
     vault: Vault = field(default_factory=Vault)
     keys: KeyFiles = field(default_factory=KeyFiles)
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 SECTIONS: dict[str, type] = {
@@ -131,6 +142,7 @@ SECTIONS: dict[str, type] = {
     "practice": Practice,
     "vault": Vault,
     "keys": KeyFiles,
+    "credentials": Credentials,
 }
 
 
@@ -166,9 +178,11 @@ def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]
             continue
         wanted = type(known[key].default)
         if wanted is float and type(value) is int:
-            good[key] = float(value)
-        elif type(value) is not wanted:
+            value = float(value)
+        if type(value) is not wanted:
             faults.append(Fault(f"{name}.{key}", repr(value), f"a value of type {wanted.__name__}"))
+        elif wanted is float and key.endswith("_h") and not 0 <= value <= HOURS_MAX:
+            faults.append(Fault(f"{name}.{key}", repr(value), f"hours from 0 to {HOURS_MAX}"))
         elif isinstance(value, int) and key.endswith("port") and not 0 < value < 65_536:
             faults.append(Fault(f"{name}.{key}", repr(value), "a port from 1 to 65535"))
         else:

@@ -20,8 +20,10 @@ NEEDS = 2  # different people, always
 # Each role named must be held by one of the signers.
 RULES: dict[str, tuple[str, ...]] = {
     "incidents.declare": ("commander",),
+    "incidents.contain": ("commander",),
     "credentials.commit": ("identity",),
     "credentials.abort": ("identity",),
+    "credentials.erase": ("identity",),
     "notices.start": ("communications", "legal"),
     "notices.resume": ("communications",),
     "obligations.close": ("legal",),

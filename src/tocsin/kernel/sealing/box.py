@@ -43,9 +43,12 @@ def open_sealed(blob: bytes | memoryview, *, context: str) -> Private[bytes]:
         raise BadInput.of("sealed blob", f"{len(blob)} bytes", f"one sealed by this estate for {context}") from None
 
 
-def deposit(plain: bytes, *, context: str) -> bytes:
-    """Return a blob that we, holding the public key alone, cannot open again. About 0.1 ms."""
-    recipient = key("deposit_public").reveal()
+def deposit(plain: bytes, *, context: str, to: str = "deposit") -> bytes:
+    """Return a blob that we, holding the public key alone, cannot open again. About 0.1 ms.
+
+    `to` names the key pair: `deposit` is opened by the worker, `custody` by the owner of the estate alone.
+    """
+    recipient = key(f"{to}_public").reveal()
     own = x25519.X25519PrivateKey.generate()
     public = own.public_key().public_bytes_raw()
     shared = own.exchange(x25519.X25519PublicKey.from_public_bytes(recipient))
@@ -53,10 +56,10 @@ def deposit(plain: bytes, *, context: str) -> bytes:
     return DEPOSIT + public + nonce + AESGCM(_derive(shared, public + recipient)).encrypt(nonce, plain, context.encode())
 
 
-def open_deposit(blob: bytes | memoryview, *, context: str) -> Private[bytes]:
-    """Return what `deposit` sealed. Raises BadInput if it was changed or made for another context or estate."""
+def open_deposit(blob: bytes | memoryview, *, context: str, to: str = "deposit") -> Private[bytes]:
+    """Return what `deposit` sealed. Raises BadInput if it was changed or made for another context, key pair or estate."""
     blob = bytes(blob)
-    own = x25519.X25519PrivateKey.from_private_bytes(key("deposit").reveal())
+    own = x25519.X25519PrivateKey.from_private_bytes(key(to).reveal())
     public, nonce = blob[1 : 1 + POINT_BYTES], blob[1 + POINT_BYTES : 1 + POINT_BYTES + NONCE_BYTES]
     if blob[:1] != DEPOSIT or len(nonce) != NONCE_BYTES:
         raise BadInput.of("deposit", blob[:1], "version 2")

@@ -17,13 +17,13 @@ from .port import KeyService
 # Design: DESIGN.md section 1, "a process is a security context". The check is in-process; on one machine under one OS user it guards
 # against mistakes, on a cluster each machine is given only the files its processes may ask for.
 _ALL = frozenset(
-    {"sealing", "lookup", "deposit", "deposit_public", "message_id", "verp", "dkim", "log", "web_console", "web_public", "estate_id"}
+    {"sealing", "lookup", "deposit", "deposit_public", "custody", "custody_public", "message_id", "verp", "dkim", "log", "web_console", "web_public", "estate_id"}
 )
 KEYS_OF: dict[str, frozenset[str]] = {
-    "operator": _ALL - {"log", "web_console", "web_public", "dkim"},
-    "worker": frozenset({"sealing", "lookup", "deposit", "message_id", "verp", "dkim", "estate_id"}),
+    "operator": _ALL - {"log", "custody", "web_console", "web_public", "dkim"},
+    "worker": frozenset({"sealing", "lookup", "deposit", "custody_public", "message_id", "verp", "dkim", "estate_id"}),
     "console": frozenset({"sealing", "lookup", "web_console", "estate_id"}),
-    "public": frozenset({"lookup", "web_public"}),
+    "public": frozenset({"lookup", "web_public", "deposit_public"}),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
     "postoffice": frozenset(),
@@ -59,9 +59,10 @@ def create_all() -> None:
         service.put_new(name, Private(secrets.token_bytes(32)))
     service.put_new("estate_id", Private(secrets.token_bytes(16)))
     service.put_new("log", Private(secrets.token_bytes(64)))  # 32-byte seed of Ed25519, then 32-byte seed of ML-DSA-44
-    service.put_new("deposit", Private(x25519.X25519PrivateKey.generate().private_bytes_raw()))
-    made = x25519.X25519PrivateKey.from_private_bytes(service.get("deposit").reveal())
-    service.put_new("deposit_public", Private(made.public_key().public_bytes_raw()))
+    for name in ("deposit", "custody"):  # what the worker opens, and what the owner alone may open
+        service.put_new(name, Private(x25519.X25519PrivateKey.generate().private_bytes_raw()))
+        made = x25519.X25519PrivateKey.from_private_bytes(service.get(name).reveal())
+        service.put_new(f"{name}_public", Private(made.public_key().public_bytes_raw()))
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     service.put_new(
         "dkim", Private(rsa_key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
