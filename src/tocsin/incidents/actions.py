@@ -190,7 +190,9 @@ def determine_containment(
     reached = {f.system for f in queries.containment(incident)}
     faults = []
     if system not in reached:
-        faults.append(Fault("system", repr(system), f"a reached system that has credentials in hand: {', '.join(sorted(reached)) or 'there is none'}"))
+        faults.append(
+            Fault("system", repr(system), f"a reached system that has credentials in hand: {', '.join(sorted(reached)) or 'there is none'}")
+        )
     if not statement.strip() or len(statement) > STATEMENT_CHARS_MAX:
         faults.append(Fault("statement", f"{len(statement)} characters", f"how it was contained, in 1 to {STATEMENT_CHARS_MAX} characters"))
     if faults:

@@ -172,13 +172,12 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
 def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]) -> Any:
     known = {f.name: f for f in fields(shape)}
     good: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, said in values.items():
         if key not in known:
-            faults.append(Fault(f"{name}.{key}", repr(value), f"a known key: {', '.join(known)}"))
+            faults.append(Fault(f"{name}.{key}", repr(said), f"a known key: {', '.join(known)}"))
             continue
         wanted = type(known[key].default)
-        if wanted is float and type(value) is int:
-            value = float(value)
+        value = float(said) if wanted is float and type(said) is int else said
         if type(value) is not wanted:
             faults.append(Fault(f"{name}.{key}", repr(value), f"a value of type {wanted.__name__}"))
         elif wanted is float and key.endswith("_h") and not 0 <= value <= HOURS_MAX:

@@ -17,7 +17,21 @@ from .port import KeyService
 # Design: DESIGN.md section 1, "a process is a security context". The check is in-process; on one machine under one OS user it guards
 # against mistakes, on a cluster each machine is given only the files its processes may ask for.
 _ALL = frozenset(
-    {"sealing", "lookup", "deposit", "deposit_public", "custody", "custody_public", "message_id", "verp", "dkim", "log", "web_console", "web_public", "estate_id"}
+    {
+        "sealing",
+        "lookup",
+        "deposit",
+        "deposit_public",
+        "custody",
+        "custody_public",
+        "message_id",
+        "verp",
+        "dkim",
+        "log",
+        "web_console",
+        "web_public",
+        "estate_id",
+    }
 )
 KEYS_OF: dict[str, frozenset[str]] = {
     "operator": _ALL - {"log", "custody", "web_console", "web_public", "dkim"},
