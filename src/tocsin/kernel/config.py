@@ -180,7 +180,7 @@ def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]
         value = float(said) if wanted is float and type(said) is int else said
         if type(value) is not wanted:
             faults.append(Fault(f"{name}.{key}", repr(value), f"a value of type {wanted.__name__}"))
-        elif wanted is float and key.endswith("_h") and not 0 <= value <= HOURS_MAX:
+        elif isinstance(value, float) and key.endswith("_h") and not 0 <= value <= HOURS_MAX:
             faults.append(Fault(f"{name}.{key}", repr(value), f"hours from 0 to {HOURS_MAX}"))
         elif isinstance(value, int) and key.endswith("port") and not 0 < value < 65_536:
             faults.append(Fault(f"{name}.{key}", repr(value), "a port from 1 to 65535"))

@@ -118,13 +118,14 @@ def former_contacts(subject: int, *, since: datetime) -> list[FormerContact]:
         lookup = bytes(change.lookup or b"")
         if lookup not in seen and change.sealed is not None:
             seen.add(lookup)
-            former.append(FormerContact(subject=subject, address=_text(change.sealed, context), changed_at=change.changed_at))
+            former.append(FormerContact(subject=subject, address=_text(bytes(change.sealed), context), changed_at=change.changed_at))
     return former
 
 
 def contacts_frozen_until(at: datetime) -> datetime | None:
     """Return until when contact points may not be changed one by one, None if nothing forbids it."""
-    return ContactFreeze.objects.filter(at__lte=at, until__gt=at).aggregate(until=Max("until"))["until"]
+    until: datetime | None = ContactFreeze.objects.filter(at__lte=at, until__gt=at).aggregate(until=Max("until"))["until"]
+    return until
 
 
 def profiles() -> dict[int, dict[str, int]]:

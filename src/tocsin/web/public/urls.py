@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import views
+from . import contact, views
 
 urlpatterns = [
     path("", views.home),
@@ -14,6 +14,9 @@ urlpatterns = [
     path("login", views.sign_in),
     path("logout", views.sign_out),
     path("account", views.account),
+    path("account/email", contact.change),
+    path("account/email/t/<str:token>", contact.follow_link),
+    path("account/email/confirm", contact.confirm),
     path("check", views.check),
 ]
 handler400 = "tocsin.web.errors.bad_request"
