@@ -89,7 +89,7 @@ def arm(
             armed_at=at,
         )
         evidence.record(
-            EventType.CUTOVER_ARMED, at=at, actor=by, incident=incident, body={**_value(made).payload, "counts": counts, "reason": reason}
+            EventType.CUTOVER_ARMED, at=at, actor=by, incident=incident, body={**value(made).payload, "counts": counts, "reason": reason}
         )
         return info(made)
 
@@ -193,7 +193,7 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
             _withdraw(row, at=at, by=by)
         return info(row)
     _must_be(row, "committed", "sealed")
-    payload = _value(row).abort_payload
+    payload = value(row).abort_payload
     if approval is None:
         raise Refused(
             f"taking cutover {cutover} back needs two signatures", approval=staff.request("credentials.abort", payload, by=by, at=at)
@@ -225,7 +225,7 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
 
 def info(row: Cutover) -> CutoverInfo:
     """Return a cutover as a value, with what surrounds it counted."""
-    return _value(
+    return value(
         row,
         containment=tuple(incidents.containment(row.incident)) if row.incident is not None and row.state == "armed" else (),
         canaries=Canary.objects.filter(account__population=row.population).count(),
@@ -233,7 +233,8 @@ def info(row: Cutover) -> CutoverInfo:
     )
 
 
-def _value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0, containment: tuple[ContainmentFinding, ...] = ()) -> CutoverInfo:
+def value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0, containment: tuple[ContainmentFinding, ...] = ()) -> CutoverInfo:
+    """Return a cutover as a value, from its row and what the caller has counted."""
     return CutoverInfo(
         id=row.pk,
         population=row.population.name,
@@ -311,7 +312,7 @@ def _epochs(row: Cutover) -> dict[str, int]:
 def _withdraw(row: Cutover, *, at: datetime, by: str) -> None:
     row.state, row.aborted_at = "aborted", at
     row.save(update_fields=["state", "aborted_at"])
-    evidence.record(EventType.CUTOVER_ABORTED, at=at, actor=by, incident=row.incident, body={**_value(row).payload, "was": "armed"})
+    evidence.record(EventType.CUTOVER_ABORTED, at=at, actor=by, incident=row.incident, body={**value(row).payload, "was": "armed"})
 
 
 def _moved(row: Cutover, **changes: object) -> None:

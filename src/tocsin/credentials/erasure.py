@@ -45,7 +45,7 @@ def erase(cutover: int, *, approval: int | None, at: datetime, by: str) -> Erasu
     """
     row = _get(cutover)
     _must_be_waiting(row)
-    payload = cutovers.info(row).erase_payload
+    payload = cutovers.value(row).erase_payload
     if approval is None:
         raise Refused(
             f"erasing the old hashes of cutover {cutover} needs two signatures",
@@ -153,7 +153,7 @@ def _begin(cutover: int, *, at: datetime, by: str, approval: int | None = None) 
         actor=by,
         incident=row.incident,
         body={
-            **cutovers.info(row).erase_payload,
+            **cutovers.value(row).erase_payload,
             "why": "two people" if approval is not None else "grace period",
             "approval": approval,
             "hashes": _unerased(cutover),

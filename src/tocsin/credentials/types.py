@@ -81,7 +81,7 @@ class CutoverInfo:
     armed_at: datetime
     reason: str = ""
     spared: tuple[int, ...] = ()  # cohorts left alone, because an earlier and narrower cutover has ended theirs
-    by_cohort: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # cohort -> class -> what it would end
+    by_cohort: Mapping[int, Mapping[str, int]] = field(default_factory=dict)  # cohort -> class -> what it would end
     excluded: Mapping[str, int] = field(default_factory=dict)  # populations left alone, by name -> accounts
     undated: int = 0  # live passwords of which nobody knows when they were set
     contacts_changed: int = 0  # people whose contact points changed since the first possible entry

@@ -55,3 +55,4 @@ GRANT EXECUTE ON FUNCTION credentials_dead_hashes, credentials_erase TO tocsin_w
 GRANT EXECUTE ON FUNCTION credentials_ask_contact, credentials_confirm_contact TO tocsin_public;
 GRANT SELECT, UPDATE ON credentials_contactrequest TO tocsin_worker;
 GRANT UPDATE (login_hmac) ON credentials_account TO tocsin_worker;
+GRANT SELECT (account_id) ON credentials_canary TO tocsin_console;  -- how many there are stands in the arm report
