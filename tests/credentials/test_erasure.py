@@ -89,7 +89,7 @@ def test_item_36_legacy_hashes_are_erased_after_the_grace_period(shop: Path, mon
 
 
 def test_the_grace_period_is_a_setting_and_a_cutover_without_an_incident_is_erased_too(estate: Path, db: None) -> None:
-        (estate / "tocsin.toml").write_text('[estate]\nkind = "demo"\n[credentials]\ngrace_h = 2\n')
+    (estate / "tocsin.toml").write_text('[estate]\nkind = "demo"\n[credentials]\ngrace_h = 2\n')
     forget()
     open_shop(enrol(estate))
     cut(estate, incident=None)
@@ -178,7 +178,7 @@ def test_a_legal_hold_has_the_hashes_sealed_for_the_owner_alone(estate: Path, db
     assert blob is not None
     assert before[0].encode() not in bytes(blob.sealed)
     monkeypatch.setenv("TOCSIN_PROCESS", "worker")
-        forget()
+    forget()
     with pytest.raises(Refused, match="may not hold the key custody"):
         open_deposit(blob.sealed, context="x", to="custody")
 
