@@ -734,6 +734,7 @@ SECRET_COLUMNS = (
     ("credentials_resettoken", "token_sha256"),
     ("credentials_bearer", "secret_sha256"),
     ("credentials_factor", "secret"),
+    ("credentials_heldhashes", "sealed"),
 )
 
 

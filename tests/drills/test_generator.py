@@ -44,7 +44,8 @@ def good(made: Made) -> list[Customer]:
 def test_the_header_is_the_contract(made: Made) -> None:
     assert ",".join(rows(made)[0]) == (
         "customer_id,first_name,last_name,email,phone,bill_street,bill_city,bill_region,bill_postcode,bill_country,ship_street,ship_city,"
-        "ship_region,ship_postcode,ship_country,locale,password_format,password_hash,created,last_login")
+        "ship_region,ship_postcode,ship_country,locale,password_format,password_hash,created,last_login"
+    )
 
 
 def test_files_follow_from_the_seed(made: Made, tmp_path: Path) -> None:
@@ -63,8 +64,10 @@ def test_the_figures_are_those_of_the_file(made: Made) -> None:
     assert sum(made.bad_kinds.values()) == made.bad == 12
     assert set(made.bad_kinds) == {*generator.BAD_KINDS, "open_quote"}
     assert Counter(p.password_format for p in people) == made.formats
-    assert Counter(f"{p.bill_country}-{p.bill_region}" if p.bill_country in {"US", "CA"} else p.bill_country
-                   for p in people) == made.jurisdictions
+    assert (
+        Counter(f"{p.bill_country}-{p.bill_region}" if p.bill_country in {"US", "CA"} else p.bill_country for p in people)
+        == made.jurisdictions
+    )
     assert people[17] == generator.customer(SEED, 17)
 
 
@@ -98,7 +101,8 @@ def test_everybody_lives_somewhere_and_nobody_is_real(made: Made) -> None:
         assert domain.endswith(".example") or domain in {"example.com", "example.net", "example.org"}
         assert re.fullmatch(r"[a-z.0-9]+", p.email.rpartition("@")[0])
         assert not p.phone or re.fullmatch(
-            r"\+1 \d{3} 555 01\d\d|\+44 20 7946 0\d{3}|\+49 30 23125 \d{3}|\+33 1 99 00 \d\d \d\d|\+61 2 5550 \d{4}", p.phone)
+            r"\+1 \d{3} 555 01\d\d|\+44 20 7946 0\d{3}|\+49 30 23125 \d{3}|\+33 1 99 00 \d\d \d\d|\+61 2 5550 \d{4}", p.phone
+        )
         assert p.created[:10] >= "1999-06-01"
         assert not p.last_login or p.created <= p.last_login < "2012-01-15"
     assert any("," in p.bill_street for p in people)
@@ -144,8 +148,12 @@ def test_cards_pass_luhn_and_lie_in_test_ranges(made: Made) -> None:
     assert len(cards) == made.cards
     assert 0.78 < len(cards) / N < 0.86
     assert len({c["card_number"] for c in cards}) == len(cards)
-    heads = {"visa": ("411111", "400000", "401288"), "mastercard": ("555555", "510510", "222300"), "amex": ("378282", "371449"),
-             "discover": ("601111", "601100")}
+    heads = {
+        "visa": ("411111", "400000", "401288"),
+        "mastercard": ("555555", "510510", "222300"),
+        "amex": ("378282", "371449"),
+        "discover": ("601111", "601100"),
+    }
     for c in cards:
         assert luhn(c["card_number"])
         assert c["card_number"].startswith(heads[c["brand"]])

@@ -15,9 +15,24 @@ from tocsin.mail.sender import journal
 from tocsin.mail.types import Envelope, Pace
 
 HERE = "127.0.0.1"
-HARSH = Personalities(seed=3, default=Provider("easy", slow=0.005, slow_s=0.01), providers=(
-    Provider("harsh", ("harsh.example",), unknown=0.05, full=0.02, greylist=0.08, throttle=0.01, lost_reply=0.01, cut=0.01, greylist_s=0.0,
-             messages_per_connection_max=90),))
+HARSH = Personalities(
+    seed=3,
+    default=Provider("easy", slow=0.005, slow_s=0.01),
+    providers=(
+        Provider(
+            "harsh",
+            ("harsh.example",),
+            unknown=0.05,
+            full=0.02,
+            greylist=0.08,
+            throttle=0.01,
+            lost_reply=0.01,
+            cut=0.01,
+            greylist_s=0.0,
+            messages_per_connection_max=90,
+        ),
+    ),
+)
 ROUNDS_MAX = 30
 
 
@@ -40,8 +55,9 @@ def test_what_the_sender_believes_is_what_the_witness_holds(tmp_path: Path) -> N
             if not left:
                 break
             with journal.RunJournal(tmp_path, block=1, attempt=attempt) as notes:
-                for outcome in relay.deliver([envelope(n) for n in left], pace=Pace(4, 200, 1e6), journal=notes,
-                                             renew=lambda: None, stopped=lambda: False):
+                for outcome in relay.deliver(
+                    [envelope(n) for n in left], pace=Pace(4, 200, 1e6), journal=notes, renew=lambda: None, stopped=lambda: False
+                ):
                     if outcome.kind == "in_doubt":
                         doubted.add(outcome.n)
                     elif outcome.kind != "deferred":

@@ -47,8 +47,12 @@ class Shop(ThreadingHTTPServer):
         token = secrets.token_urlsafe(32)
         self.tokens[token] = address
         with smtplib.SMTP(HERE, self.smtp_port) as client:
-            client.sendmail("reset@shop.example", [address], f"Subject: Reset\r\nMessage-ID: <{token}@shop.example>\r\n\r\nHello,\r\n\r\n"
-                            f"{self.url}/passwordchange/t/{token}\r\n\r\nThe shop\r\n")
+            client.sendmail(
+                "reset@shop.example",
+                [address],
+                f"Subject: Reset\r\nMessage-ID: <{token}@shop.example>\r\n\r\nHello,\r\n\r\n"
+                f"{self.url}/passwordchange/t/{token}\r\n\r\nThe shop\r\n",
+            )
 
 
 class Visit(BaseHTTPRequestHandler):
@@ -78,8 +82,11 @@ class Visit(BaseHTTPRequestHandler):
         """Send a form with a CSRF token."""
         token = secrets.token_hex(8)
         fields = "".join(f'<input name="{name}">' for name in names)
-        self.answer(200, f'<form method="post"><input type="hidden" name="csrfmiddlewaretoken" value="{token}">{fields}</form>',
-                    cookies=(f"csrf={token}; Path=/; SameSite=Lax",))
+        self.answer(
+            200,
+            f'<form method="post"><input type="hidden" name="csrfmiddlewaretoken" value="{token}">{fields}</form>',
+            cookies=(f"csrf={token}; Path=/; SameSite=Lax",),
+        )
 
     def do_GET(self) -> None:
         """Show."""
@@ -202,10 +209,23 @@ def test_customers_write_what_the_report_says(office: postoffice.Office) -> None
     who = some(120)
     with smtplib.SMTP(HERE, office.smtp_port) as client:
         for one in who[:60]:
-            client.sendmail("n@shop.example", [one.email], f"Subject: Important news\r\nFrom: Shop <s@shop.example>\r\n"
-                            f"Message-ID: <{one.customer_id}@notice.example>\r\n\r\nDear customer,\r\nyour password has ended.\r\n")
-    report = people.write_in(who, seed=SEED, host=HERE, port=office.smtp_port, at=AT, help_address="help@shop.example",
-                             office_url=office.url, twice=0.2, auto=0.1)
+            client.sendmail(
+                "n@shop.example",
+                [one.email],
+                f"Subject: Important news\r\nFrom: Shop <s@shop.example>\r\n"
+                f"Message-ID: <{one.customer_id}@notice.example>\r\n\r\nDear customer,\r\nyour password has ended.\r\n",
+            )
+    report = people.write_in(
+        who,
+        seed=SEED,
+        host=HERE,
+        port=office.smtp_port,
+        at=AT,
+        help_address="help@shop.example",
+        office_url=office.url,
+        twice=0.2,
+        auto=0.1,
+    )
     mails = {str(m["Message-ID"]): m for m in received(office, "help@shop.example")}
     assert set(mails) == {w.message_id for w in report.written}
     assert len(mails) == report.sent + report.auto

@@ -75,8 +75,17 @@ def test_every_fault_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as e:
         scenario.load(file)
     assert {(f.field, f.line) for f in e.value.faults} == {
-        ("scenario.title", 4), ("scenario.summary", 2), ("scenario.datamap", 5), ("incident.hosts", 10), ("incident.story_date", 11),
-        ("surge.call_rate", 14), ("surge.sugre", 15), ("drill.threads", 18), ("personalities.provider[1].unknown", 25), ("extra", 27)}
+        ("scenario.title", 4),
+        ("scenario.summary", 2),
+        ("scenario.datamap", 5),
+        ("incident.hosts", 10),
+        ("incident.story_date", 11),
+        ("surge.call_rate", 14),
+        ("surge.sugre", 15),
+        ("drill.threads", 18),
+        ("personalities.provider[1].unknown", 25),
+        ("extra", 27),
+    }
 
 
 @pytest.mark.parametrize("text", ["[scenario\n", "a = 1\na = 2\n", "\xff"])

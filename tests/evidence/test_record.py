@@ -63,8 +63,7 @@ def test_no_process_chooses_when_an_event_happened_for_the_log() -> None:
     """A `txid` below the sequencer's horizon would keep an event out of the log for ever."""
     schema.migrate()
     forged = (
-        "INSERT INTO evidence_event (uuid, type, at, actor, event, commitment{}) "
-        "VALUES (gen_random_uuid(), 2, now(), 'x', '{{}}', 'x'{})"
+        "INSERT INTO evidence_event (uuid, type, at, actor, event, commitment{}) VALUES (gen_random_uuid(), 2, now(), 'x', '{{}}', 'x'{})"
     )
     for role in schema.ROLES:
         with connection.cursor() as cursor:

@@ -36,8 +36,18 @@ def relay(server: Server) -> Any:
 
 
 def queue(key: str = "reset/1", **other: Any) -> int:
-    asked: dict[str, Any] = {"purpose": "reset", "to": Private("anna@mailbox.example"), "subject": "Your link", "text": "Go to {{here}}.\n",
-                             "html": None, "reply_to": None, "in_reply_to": None, "references": [], "at": AT, "dedupe_key": key} | other
+    asked: dict[str, Any] = {
+        "purpose": "reset",
+        "to": Private("anna@mailbox.example"),
+        "subject": "Your link",
+        "text": "Go to {{here}}.\n",
+        "html": None,
+        "reply_to": None,
+        "in_reply_to": None,
+        "references": [],
+        "at": AT,
+        "dedupe_key": key,
+    } | other
     return actions.queue_single(**asked)
 
 
@@ -48,16 +58,29 @@ def jobs_waiting() -> list[tuple[str, int, dict[str, Any]]]:
 
 
 def single(key: str, **other: Any) -> Single:
-    asked: dict[str, Any] = {"purpose": "answer", "to": Private("anna@mailbox.example"), "subject": "Re: it", "text": "Yes.\n", "at": AT,
-                             "dedupe_key": key} | other
+    asked: dict[str, Any] = {
+        "purpose": "answer",
+        "to": Private("anna@mailbox.example"),
+        "subject": "Re: it",
+        "text": "Yes.\n",
+        "at": AT,
+        "dedupe_key": key,
+    } | other
     return Single(**asked)
 
 
 @pytest.mark.django_db
 def test_many_mails_are_queued_once_each_and_a_faulty_one_stops_no_other(estate: Path) -> None:
     known = queue("many/2")
-    ids = actions.queue_many([single("many/1"), single("many/2"), single("many/3", to=Private("no address")), single("many/1"),
-                              single("many/4", in_reply_to="<a@x.example>", references=("<a@x.example>",))])
+    ids = actions.queue_many(
+        [
+            single("many/1"),
+            single("many/2"),
+            single("many/3", to=Private("no address")),
+            single("many/1"),
+            single("many/4", in_reply_to="<a@x.example>", references=("<a@x.example>",)),
+        ]
+    )
     assert ids[1] == known
     assert ids[2] is None
     assert ids[0] == ids[3] is not None
@@ -97,8 +120,9 @@ def test_single_mail_is_queued_once_sealed_with_its_job(estate: Path) -> None:
 
 @pytest.mark.django_db
 def test_single_mail_is_sent_signed_and_recorded(estate: Path) -> None:
-    outbound = queue(in_reply_to="<q@mailbox.example>", references=["<p@mailbox.example>", "<q@mailbox.example>"],
-                     html="<p>Go to {{here}}</p>")
+    outbound = queue(
+        in_reply_to="<q@mailbox.example>", references=["<p@mailbox.example>", "<q@mailbox.example>"], html="<p>Go to {{here}}</p>"
+    )
     with Server() as server:
         actions.send_single(outbound, at=AT, transport=relay(server))
         actions.send_single(outbound, at=AT, transport=relay(server))
@@ -121,13 +145,16 @@ def test_single_mail_is_sent_signed_and_recorded(estate: Path) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("slot", "reply", "state", "reason"), [
-    ("RCPT", b"550 5.1.1 no such user\r\n", "bounced", "userunknown"),
-    ("RCPT", b"550 mailbox not found\r\n", "bounced", "userunknown"),
-    ("RCPT", b"450 4.2.0 greylisted, come back\r\n", "deferred", ""),
-    ("FINAL", b"554 5.7.1 spam\r\n", "bounced", "spamdetected"),
-    ("FINAL", DROP, "waiting", ""),
-])
+@pytest.mark.parametrize(
+    ("slot", "reply", "state", "reason"),
+    [
+        ("RCPT", b"550 5.1.1 no such user\r\n", "bounced", "userunknown"),
+        ("RCPT", b"550 mailbox not found\r\n", "bounced", "userunknown"),
+        ("RCPT", b"450 4.2.0 greylisted, come back\r\n", "deferred", ""),
+        ("FINAL", b"554 5.7.1 spam\r\n", "bounced", "spamdetected"),
+        ("FINAL", DROP, "waiting", ""),
+    ],
+)
 def test_single_mail_refused_or_lost(estate: Path, slot: str, reply: bytes, state: str, reason: str) -> None:
     outbound = queue()
     with Server(script=lambda s, k, _: reply if s == slot and k == 1 else None) as server:
@@ -155,6 +182,7 @@ def test_crash_after_the_reply_does_not_send_again(estate: Path, monkeypatch: py
             if "state" in changes:
                 raise KeyboardInterrupt
             real(row, **changes)
+
         monkeypatch.setattr(actions.jobs, "fenced", die)
         with pytest.raises(KeyboardInterrupt):
             actions.send_single(outbound, at=AT, transport=relay(server))
@@ -176,9 +204,11 @@ def test_single_mail_refuses_a_server_that_is_no_practice_post_office(estate: Pa
     assert world.taken == []
 
 
-LETTER = b"From: Anna <anna@mailbox.example>\r\nTo: help@shop.example\r\nSubject: =?utf-8?q?K=C3=BCche?=\r\n" \
-         b"Message-ID: <m1@mailbox.example>\r\nDate: Tue, 24 Nov 2026 09:00:00 +0100\r\nReferences: <a@x> <b@x>\r\n" \
-         b"In-Reply-To: <b@x>\r\n\r\nHello,\r\nwhat was taken?\r\n"
+LETTER = (
+    b"From: Anna <anna@mailbox.example>\r\nTo: help@shop.example\r\nSubject: =?utf-8?q?K=C3=BCche?=\r\n"
+    b"Message-ID: <m1@mailbox.example>\r\nDate: Tue, 24 Nov 2026 09:00:00 +0100\r\nReferences: <a@x> <b@x>\r\n"
+    b"In-Reply-To: <b@x>\r\n\r\nHello,\r\nwhat was taken?\r\n"
+)
 
 
 @pytest.mark.django_db
@@ -278,8 +308,16 @@ def test_intake_speaks_smtp_and_lmtp_and_commits_before_250(door: int) -> None:
         assert Inbound.objects.count() == 1
         assert client.mail("a@b.example")[0] == 250
         assert client.rcpt("a@elsewhere.example")[0] == 550  # no relay
-    got = lmtp(door, b"LHLO x", b"MAIL FROM:<>", b"RCPT TO:<help@shop.example>", b"RCPT TO:<s+1.x@bounce.shop.example>", b"DATA",
-               LETTER + b"second", b".")
+    got = lmtp(
+        door,
+        b"LHLO x",
+        b"MAIL FROM:<>",
+        b"RCPT TO:<help@shop.example>",
+        b"RCPT TO:<s+1.x@bounce.shop.example>",
+        b"DATA",
+        LETTER + b"second",
+        b".",
+    )
     assert [line[:3] for line in got[-4:]] == [b"354", b"250", b"250", b"221"]  # one reply per recipient
     assert Inbound.objects.count() == 2
 
@@ -301,12 +339,14 @@ def test_intake_refuses_size_by_552_and_goes_on(door: int) -> None:
 
 def test_one_bad_mail_stops_no_other_and_a_lost_database_loses_none(door: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.db import DataError
+
     real: Callable[..., list[int]] = actions.take_in_many
 
     def fussy(deliveries: list[Delivery]) -> list[int]:
         if any(b"poison" in d.raw for d in deliveries):
             raise DataError("no")
         return real(deliveries)
+
     monkeypatch.setattr(actions, "take_in_many", fussy)
     codes: dict[int, int] = {}
 
@@ -316,6 +356,7 @@ def test_one_bad_mail_stops_no_other_and_a_lost_database_loses_none(door: int, m
             client.mail("a@b.example")
             client.rcpt("help@shop.example")
             codes[n] = client.data(LETTER + (b"poison" if n == 3 else b"fine %d" % n))[0]
+
     threads = [threading.Thread(target=post, args=(n,)) for n in range(12)]
     for t in threads:
         t.start()
@@ -327,10 +368,12 @@ def test_one_bad_mail_stops_no_other_and_a_lost_database_loses_none(door: int, m
 
 def test_four_connections_at_once_are_all_committed(door: int) -> None:
     """Group commit: each reply comes after its own commit, whoever else shares it."""
+
     def post(who: int) -> None:
         with smtplib.SMTP("127.0.0.1", door) as client:
             for n in range(15):
                 client.sendmail("a@b.example", ["help@shop.example"], LETTER + b"%d %d" % (who, n))
+
     threads = [threading.Thread(target=post, args=(n,)) for n in range(4)]
     for t in threads:
         t.start()
@@ -343,10 +386,15 @@ def test_four_connections_at_once_are_all_committed(door: int) -> None:
 @pytest.mark.django_db
 def test_grants_let_each_process_do_its_part_and_no_more(estate: Path) -> None:
     from tocsin.kernel import schema
+
     schema.migrate()
-    wanted = {"tocsin_intake": {"mail_inbound": {"INSERT"}}, "tocsin_public": {}, "tocsin_sequencer": {},
-              "tocsin_worker": {"mail_inbound": {"SELECT", "INSERT"}, "mail_outbound": {"SELECT", "INSERT", "UPDATE"}},
-              "tocsin_console": {"mail_inbound": {"SELECT"}, "mail_outbound": {"SELECT", "INSERT"}}}
+    wanted = {
+        "tocsin_intake": {"mail_inbound": {"INSERT"}},
+        "tocsin_public": {},
+        "tocsin_sequencer": {},
+        "tocsin_worker": {"mail_inbound": {"SELECT", "INSERT"}, "mail_outbound": {"SELECT", "INSERT", "UPDATE"}},
+        "tocsin_console": {"mail_inbound": {"SELECT"}, "mail_outbound": {"SELECT", "INSERT"}},
+    }
     with connection.cursor() as cursor:
         for role, tables in wanted.items():
             for table in ("mail_inbound", "mail_outbound"):

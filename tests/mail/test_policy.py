@@ -30,18 +30,32 @@ KEY = rsa.generate_private_key(65537, 2048)
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
 BOUNCES = Path(__file__).parents[2] / "../shared/data/bounces"
 NASTY = Path(__file__).parents[2] / "../shared/data/mail-nasty"
-HARD_TEXT = ("Dear {{name}},\n.a line with a dot\nFrom a line with From\n  two  blanks \n\ttab\n\nä ö ü €\n=\n" + "x" * 3000
-             + "\n{{code}}\n\n")
+HARD_TEXT = (
+    "Dear {{name}},\n.a line with a dot\nFrom a line with From\n  two  blanks \n\ttab\n\nä ö ü €\n=\n" + "x" * 3000 + "\n{{code}}\n\n"
+)
 
 
 def compiled(text: str = HARD_TEXT, html: str | None = "<p>Dear {{name}}</p>\n<p>.</p>") -> Template:
-    return template.compile_notice(from_name="Müller & Söhne, \"Inc\"", from_address="s@notice.shop.example", reply_to="help@shop.example",
-                                   subject="Über Ihre Daten " + "lang " * 30, text=text, html_text=html)
+    return template.compile_notice(
+        from_name='Müller & Söhne, "Inc"',
+        from_address="s@notice.shop.example",
+        reply_to="help@shop.example",
+        subject="Über Ihre Daten " + "lang " * 30,
+        text=text,
+        html_text=html,
+    )
 
 
 def signer(made: Template, *, second: bool = False) -> dkim.Signer:
-    return dkim.Signer(made, date=AT, key=KEY, domain="notice.shop.example", selector="a", message_id_key=Private(b"k" * 32),
-                       second=(ED_KEY, "b") if second else None)
+    return dkim.Signer(
+        made,
+        date=AT,
+        key=KEY,
+        domain="notice.shop.example",
+        selector="a",
+        message_id_key=Private(b"k" * 32),
+        second=(ED_KEY, "b") if second else None,
+    )
 
 
 def content(values: dict[str, str], *, made: Template | None = None, second: bool = False) -> bytes:
@@ -63,9 +77,27 @@ def verified(raw: bytes) -> bool:
         return False
 
 
-VALUES = st.text(max_size=120) | st.sampled_from(["", ".", "\r\n.\r\n", "\r\n\r\nBcc: x@y.example", "a\rb", "a\nb", "\u2028x",
-"=0D=0A", "  two  ",
-                                                  "From x", ".x", "x" * 500, "\ud800", "<script>&\"'", "--=_tocsin_x--", "\t", " "])
+VALUES = st.text(max_size=120) | st.sampled_from(
+    [
+        "",
+        ".",
+        "\r\n.\r\n",
+        "\r\n\r\nBcc: x@y.example",
+        "a\rb",
+        "a\nb",
+        "\u2028x",
+        "=0D=0A",
+        "  two  ",
+        "From x",
+        ".x",
+        "x" * 500,
+        "\ud800",
+        "<script>&\"'",
+        "--=_tocsin_x--",
+        "\t",
+        " ",
+    ]
+)
 
 
 @given(name=VALUES, code=VALUES)
@@ -95,17 +127,18 @@ def test_no_slot_value_can_leave_its_place(name: str, code: str) -> None:
 def test_two_hundred_messages_verify_and_a_changed_byte_fails() -> None:
     made, checked = compiled(), 0
     signing = signer(made)
-    people = [(Recipient(n, f"p{n}@mailbox.example", {"name": f"Person {n} ñ",
-    "code": f"C-{n}"}, f"1/{n}"), f"p{n}@mailbox.example".encode())
-              for n in range(200)]
+    people = [
+        (Recipient(n, f"p{n}@mailbox.example", {"name": f"Person {n} ñ", "code": f"C-{n}"}, f"1/{n}"), f"p{n}@mailbox.example".encode())
+        for n in range(200)
+    ]
     contents = [c[:-3] for c in signing.contents(people)]
     for n, raw in enumerate(contents):
         assert verified(raw), n
         checked += 1
         at = 900 + (n * 37) % (len(raw) - 950)  # behind the signature, all over header and body
-        if raw[at:at + 1] in b" \r\n":
+        if raw[at : at + 1] in b" \r\n":
             continue  # relaxed canonicalisation forgives blanks
-        changed = raw[:at] + (b"x" if raw[at:at + 1] != b"x" else b"y") + raw[at + 1:]
+        changed = raw[:at] + (b"x" if raw[at : at + 1] != b"x" else b"y") + raw[at + 1 :]
         signed_part = changed.partition(b"\r\nFrom: ")[2]
         if signed_part != raw.partition(b"\r\nFrom: ")[2]:
             assert not verified(changed), (n, at)
@@ -136,7 +169,7 @@ def test_second_signature_is_valid_ed25519() -> None:
     order = [n for i, n in enumerate(names) if n not in names[:i]]
     fields = [Relaxed.canonicalize_headers([(n.encode(), available[n].encode())])[0] for n in order]
     own = " ".join(second.split())
-    own = own[:own.rindex(" b=") + 3]
+    own = own[: own.rindex(" b=") + 3]
     data = b"".join(k + b":" + v for k, v in fields) + b"dkim-signature:" + own.encode()
     ED_KEY.public_key().verify(b64decode(tags["b"].replace(" ", "")), hashlib.sha256(data).digest())
 
@@ -157,8 +190,15 @@ def test_text_only_notice_with_an_empty_last_slot_verifies() -> None:
 
 def test_bad_notices_are_refused_with_all_faults() -> None:
     with pytest.raises(BadInput) as told:
-        template.compile_notice(from_name="x", from_address="a@b.example", reply_to=None, subject="Hi {{name}}\r\nBcc: x", text="{{Name}}",
-                                html_text="}} ", headers={"List-Unsubscribe": "<x>", "X-A\r\nB": "c", "X-Fine": "a\nb"})
+        template.compile_notice(
+            from_name="x",
+            from_address="a@b.example",
+            reply_to=None,
+            subject="Hi {{name}}\r\nBcc: x",
+            text="{{Name}}",
+            html_text="}} ",
+            headers={"List-Unsubscribe": "<x>", "X-A\r\nB": "c", "X-Fine": "a\nb"},
+        )
     assert len(told.value.faults) == 6
     with pytest.raises(BadInput, match="slot code"):
         template.splice(compiled(), {"name": "x"})
@@ -170,13 +210,24 @@ def test_default_notice_carries_no_link_pixel_or_unsubscribe() -> None:
         assert word not in raw
 
 
-@pytest.mark.parametrize(("address", "wire"), [
-    ("a@x.example", "a@x.example"), ('"a b"@x.example', '"a b"@x.example'), ("a+b.c@x.example",
-    "a+b.c@x.example"), ("jörg@x.example", "jörg@x.example"),
-    ("a@bücher.example", "a@xn--bcher-kva.example"), ("a..b@x.example", None), (".a@x.example", None),
-    ("a@x", None), ("a@x.example.", None),
-    ("a\x00@x.example", None), ("a@[192.0.2.1]", None), ("a@x_y.example", None), ("a\u202e@x.example", None),
-])
+@pytest.mark.parametrize(
+    ("address", "wire"),
+    [
+        ("a@x.example", "a@x.example"),
+        ('"a b"@x.example', '"a b"@x.example'),
+        ("a+b.c@x.example", "a+b.c@x.example"),
+        ("jörg@x.example", "jörg@x.example"),
+        ("a@bücher.example", "a@xn--bcher-kva.example"),
+        ("a..b@x.example", None),
+        (".a@x.example", None),
+        ("a@x", None),
+        ("a@x.example.", None),
+        ("a\x00@x.example", None),
+        ("a@[192.0.2.1]", None),
+        ("a@x_y.example", None),
+        ("a\u202e@x.example", None),
+    ],
+)
 def test_addresses(address: str, wire: str | None) -> None:
     assert policy.wire_address(address) == wire
 
@@ -211,6 +262,7 @@ def test_reply_parser_is_the_same_however_the_bytes_are_cut(data: bytes, cuts: l
         except replies.ProtocolError:
             return None
         return found
+
     stream = b"250-one\r\n250 two\r\n354 go\r\n" + data
     at = sorted({0, *[c for c in cuts if c < len(stream)], len(stream)})
     assert read([stream]) == read([stream[a:b] for a, b in itertools.pairwise(at)])
@@ -263,18 +315,21 @@ def sort(text: str) -> tuple[InboundKind, list[tuple[str, str, str, bool]]]:
     return found.kind, [(r.address, r.status, r.reason, r.hard) for r in found.recipients]
 
 
-@pytest.mark.parametrize(("action", "status", "said", "reason", "hard"), [
-    ("failed", "5.1.1", "550 5.1.1 <anna@mailbox.example>: Recipient address rejected: User unknown", "userunknown", True),
-    ("failed", "5.0.0", "550 5.1.2 Host unknown", "hostunknown", True),
-    ("failed", "5.1.6", "551 5.1.6 User has moved", "hasmoved", True),
-    ("failed", "5.2.2", "552 5.2.2 Over quota", "mailboxfull", False),
-    ("failed", "5.7.1", "554 5.7.1 Message rejected as spam", "spamdetected", False),
-    ("failed", "5.7.1", "550 5.7.1 Service unavailable; client [192.0.2.1] blocked using zen.spamhaus.org", "blocked", False),
-    ("failed", "5.7.26", "550 5.7.26 Unauthenticated email is not accepted due to the domain's DMARC policy", "authfailure", False),
-    ("failed", "5.2.1", "550 5.2.1 The account is disabled", "suspend", False),
-    ("delayed", "4.4.1", "connect to mx.example[192.0.2.1]:25: Connection timed out", "expired", False),
-    ("failed", "5.7.1", "554 5.7.1 Relay access denied", "norelaying", False),
-])
+@pytest.mark.parametrize(
+    ("action", "status", "said", "reason", "hard"),
+    [
+        ("failed", "5.1.1", "550 5.1.1 <anna@mailbox.example>: Recipient address rejected: User unknown", "userunknown", True),
+        ("failed", "5.0.0", "550 5.1.2 Host unknown", "hostunknown", True),
+        ("failed", "5.1.6", "551 5.1.6 User has moved", "hasmoved", True),
+        ("failed", "5.2.2", "552 5.2.2 Over quota", "mailboxfull", False),
+        ("failed", "5.7.1", "554 5.7.1 Message rejected as spam", "spamdetected", False),
+        ("failed", "5.7.1", "550 5.7.1 Service unavailable; client [192.0.2.1] blocked using zen.spamhaus.org", "blocked", False),
+        ("failed", "5.7.26", "550 5.7.26 Unauthenticated email is not accepted due to the domain's DMARC policy", "authfailure", False),
+        ("failed", "5.2.1", "550 5.2.1 The account is disabled", "suspend", False),
+        ("delayed", "4.4.1", "connect to mx.example[192.0.2.1]:25: Connection timed out", "expired", False),
+        ("failed", "5.7.1", "554 5.7.1 Relay access denied", "norelaying", False),
+    ],
+)
 def test_delivery_reports(action: str, status: str, said: str, reason: str, hard: bool) -> None:
     kind_, people = sort(DSN.format(action=action, status=status, said=said))
     assert kind_ is InboundKind.BOUNCE
@@ -313,15 +368,20 @@ Original-Rcpt-To: <bert@mailbox.example>
 """
     found = kind.classify(mime.parse(text.encode()))
     assert found.kind is InboundKind.COMPLAINT
-    assert [(r.address, r.reason, r.hard) for r in found.recipients] == [("anna@mailbox.example", "feedback", False),
-                                                                        ("bert@mailbox.example", "feedback", False)]
+    assert [(r.address, r.reason, r.hard) for r in found.recipients] == [
+        ("anna@mailbox.example", "feedback", False),
+        ("bert@mailbox.example", "feedback", False),
+    ]
     assert kind.classify(mime.parse(text.replace("abuse", "auth-failure").encode())).kind is not InboundKind.COMPLAINT
 
 
 LETTERS = [
     ("anna@mailbox.example", "My account", "Hello,\n\nI cannot log in: it says user unknown, error 550. Is my account disabled?\n\nAnna"),
-    ("bert@mailbox.example", "Undelivered parcel",
-    "My parcel was not delivered and the driver said address unknown. Order 550 5.1.1. Please help."),
+    (
+        "bert@mailbox.example",
+        "Undelivered parcel",
+        "My parcel was not delivered and the driver said address unknown. Order 550 5.1.1. Please help.",
+    ),
     ("postmaster@small.example", "Question", "Hi, I am the postmaster of a small firm. Was our data taken?"),
     ("no-reply@bank.example", "Your payment was rejected", "The payment of 550 dollars was rejected: invalid account."),
     ("carl@mailbox.example", "Delivery failed?", "I got a notice that your mail could not be delivered to me. Why?"),
@@ -335,8 +395,18 @@ def test_letters_of_people_are_messages(sender: str, subject: str, text: str) ->
     assert sort(mail) == (InboundKind.MESSAGE, [])
 
 
-@pytest.mark.parametrize("head", ["Auto-Submitted: auto-replied", "Return-Path: <>", "X-Autoreply: yes", "Precedence: bulk",
-                                  "Subject: Out of office: Anna", "Subject: Automatic reply: Your data", "List-Id: <x.example>"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Auto-Submitted: auto-replied",
+        "Return-Path: <>",
+        "X-Autoreply: yes",
+        "Precedence: bulk",
+        "Subject: Out of office: Anna",
+        "Subject: Automatic reply: Your data",
+        "List-Id: <x.example>",
+    ],
+)
 def test_answering_machines_are_no_bounces(head: str) -> None:
     text = f"From: anna@mailbox.example\n{head}\n\nI am on holiday and cannot be reached. Your message was not delivered to anybody else.\n"
     assert sort(text) == (InboundKind.AUTO, [])
@@ -366,7 +436,7 @@ def test_sorting_never_fails_on_damaged_mail(data: st.DataObject) -> None:
         if data.draw(st.booleans()):
             damaged[at] = data.draw(st.integers(0, 255))
         else:
-            del damaged[at:at + data.draw(st.integers(1, 60))]
+            del damaged[at : at + data.draw(st.integers(1, 60))]
     kind.classify(mime.parse(bytes(damaged)))
 
 
@@ -387,8 +457,14 @@ def test_malformed_mail_reads_as_the_standard_library_reads_it() -> None:
         root = mime.parse(raw)
         kind.classify(root)
         theirs = email.message_from_bytes(raw)
-        first = next((p for p in theirs.walk() if p.get_content_type() == "text/plain" and not p.is_multipart()
-                      and "attachment" not in str(p.get("content-disposition"))), None)
+        first = next(
+            (
+                p
+                for p in theirs.walk()
+                if p.get_content_type() == "text/plain" and not p.is_multipart() and "attachment" not in str(p.get("content-disposition"))
+            ),
+            None,
+        )
         payload = first.get_payload(decode=True) if first else b""
         wanted = payload.decode("ascii", "ignore").split()[:5] if isinstance(payload, bytes) else []
         if wanted:
@@ -402,6 +478,7 @@ def test_malformed_mail_reads_as_the_standard_library_reads_it() -> None:
 def test_labelled_bounces_meet_the_bar() -> None:
     """The development set; acceptance is on other mails, so no rule may name a file or a single text of it."""
     import json
+
     n = {"mails": 0, "exact": 0, "people": 0, "class": 0, "hard": 0, "reason": 0, "false": 0, "soft_called_hard": 0}
     for entry in json.loads((BOUNCES / "labels.json").read_text()):
         labels = entry["recipients"]

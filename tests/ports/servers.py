@@ -11,9 +11,16 @@ from dataclasses import dataclass, field
 
 DROP, STALL, HALF = b"DROP", b"STALL", b"HALF"  # close without a word; never answer; answer nothing and shut our writing side down
 PIPELINING = ("PIPELINING", "8BITMIME", "X-TOCSIN-PRACTICE")
-GOOD = {"GREETING": b"220 scripted\r\n", "MAIL": b"250 2.1.0 ok\r\n", "RCPT": b"250 2.1.5 ok\r\n", "DATA": b"354 go\r\n",
-        "FINAL": b"250 2.0.0 taken\r\n", "RSET": b"250 2.0.0 flushed\r\n", "LONE_DOT": b"554 5.5.1 no valid recipients\r\n",
-        "QUIT": b"221 2.0.0 bye\r\n"}
+GOOD = {
+    "GREETING": b"220 scripted\r\n",
+    "MAIL": b"250 2.1.0 ok\r\n",
+    "RCPT": b"250 2.1.5 ok\r\n",
+    "DATA": b"354 go\r\n",
+    "FINAL": b"250 2.0.0 taken\r\n",
+    "RSET": b"250 2.0.0 flushed\r\n",
+    "LONE_DOT": b"554 5.5.1 no valid recipients\r\n",
+    "QUIT": b"221 2.0.0 bye\r\n",
+}
 Script = Callable[[str, int, str], bytes | None]
 
 
@@ -97,7 +104,7 @@ class Talk:
             if not data:
                 raise EOFError
             whole += data
-        self.buffer = bytes(whole[found + len(end):])
+        self.buffer = bytes(whole[found + len(end) :])
         return bytes(whole[:found])
 
     def answer(self, slot: str, argument: str = "") -> bytes:
@@ -118,7 +125,7 @@ class Talk:
             raise EOFError
         if self.server.bytewise:
             for i in range(len(reply)):
-                self.sock.sendall(reply[i:i + 1])
+                self.sock.sendall(reply[i : i + 1])
         else:
             self.sock.sendall(reply)
         return reply

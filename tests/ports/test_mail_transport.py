@@ -46,12 +46,23 @@ def relay(server: Server, **options: Any) -> Any:
 
 def envelopes(addresses: list[str], size: int = 300) -> list[Envelope]:
     """Return ready envelopes; the content names its recipient."""
-    return [Envelope(n, f"b+1.{n}.x@bounce.example", a, f"To: {a}\r\n\r\n{'x' * 70}\r\n".encode() + b"y" * 70 * (size // 70) + b"\r\n.\r\n")
-            for n, a in enumerate(addresses)]
+    return [
+        Envelope(n, f"b+1.{n}.x@bounce.example", a, f"To: {a}\r\n\r\n{'x' * 70}\r\n".encode() + b"y" * 70 * (size // 70) + b"\r\n.\r\n")
+        for n, a in enumerate(addresses)
+    ]
 
 
-def deliver(home: Path, server: Server, addresses: list[str] = ONE_EACH, *, pace: Pace = PACE, size: int = 300,
-            stopped: Callable[[], bool] = lambda: False, renew: Callable[[], None] = lambda: None, **options: Any) -> dict[int, Outcome]:
+def deliver(
+    home: Path,
+    server: Server,
+    addresses: list[str] = ONE_EACH,
+    *,
+    pace: Pace = PACE,
+    size: int = 300,
+    stopped: Callable[[], bool] = lambda: False,
+    renew: Callable[[], None] = lambda: None,
+    **options: Any,
+) -> dict[int, Outcome]:
     """Send and return the outcomes by n; each n at most once."""
     outcomes: dict[int, Outcome] = {}
     with journal.RunJournal(home, block=1, attempt=1) as notes:
@@ -100,6 +111,7 @@ def test_one_round_trip_per_message_only_when_offered(tmp_path: Path) -> None:
     def script(slot: str, k: int, _: str) -> bytes | None:
         seen.append(k)
         return None
+
     with Server(script=script) as server:
         deliver(tmp_path, server)
         assert "QUIT" in server.commands
@@ -108,20 +120,24 @@ def test_one_round_trip_per_message_only_when_offered(tmp_path: Path) -> None:
     assert kinds(outcomes) == [("handed_over", 250)] * 3
 
 
-@pytest.mark.parametrize(("slot", "reply", "expected"), [
-    ("RCPT", b"550 5.1.1 no such user\r\n", ("bounced", 550)),
-    ("RCPT", b"450 4.2.1 try later\r\n", ("deferred", 450)),
-    ("MAIL", b"550 5.7.1 no\r\n", ("deferred", 550)),
-    ("MAIL", b"451 4.3.0 no\r\n", ("deferred", 451)),
-    ("DATA", b"451 4.3.0 no\r\n", ("deferred", 451)),
-    ("DATA", b"554 5.5.1 no\r\n", ("bounced", 554)),
-    ("FINAL", b"452 4.3.1 disk\r\n", ("deferred", 452)),
-    ("FINAL", b"554 5.7.1 spam\r\n", ("bounced", 554)),
-    ("FINAL", b"421 4.7.0 closing\r\n", ("deferred", 421)),
-    ("FINAL", b"552-5.2.2 over\r\n552-5.2.2 quota\r\n552 5.2.2 really\r\n", ("bounced", 552)),
-])
-def test_each_refusal_ends_its_message_and_no_other(tmp_path: Path, keywords: tuple[str, ...], slot: str, reply: bytes,
-                                                    expected: tuple[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("slot", "reply", "expected"),
+    [
+        ("RCPT", b"550 5.1.1 no such user\r\n", ("bounced", 550)),
+        ("RCPT", b"450 4.2.1 try later\r\n", ("deferred", 450)),
+        ("MAIL", b"550 5.7.1 no\r\n", ("deferred", 550)),
+        ("MAIL", b"451 4.3.0 no\r\n", ("deferred", 451)),
+        ("DATA", b"451 4.3.0 no\r\n", ("deferred", 451)),
+        ("DATA", b"554 5.5.1 no\r\n", ("bounced", 554)),
+        ("FINAL", b"452 4.3.1 disk\r\n", ("deferred", 452)),
+        ("FINAL", b"554 5.7.1 spam\r\n", ("bounced", 554)),
+        ("FINAL", b"421 4.7.0 closing\r\n", ("deferred", 421)),
+        ("FINAL", b"552-5.2.2 over\r\n552-5.2.2 quota\r\n552 5.2.2 really\r\n", ("bounced", 552)),
+    ],
+)
+def test_each_refusal_ends_its_message_and_no_other(
+    tmp_path: Path, keywords: tuple[str, ...], slot: str, reply: bytes, expected: tuple[str, int]
+) -> None:
     with Server(script=on(slot, reply), keywords=keywords) as server:
         outcomes = deliver(tmp_path, server)
     assert kinds(outcomes) == [("handed_over", 250), expected, ("handed_over", 250)]
@@ -132,8 +148,10 @@ def test_each_refusal_ends_its_message_and_no_other(tmp_path: Path, keywords: tu
 
 def test_rejected_recipient_with_354_gets_a_lone_dot(tmp_path: Path) -> None:
     """RFC 2920 s3.1: nothing may be delivered for a refused recipient, although DATA was accepted."""
+
     def script(slot: str, k: int, _: str) -> bytes | None:
         return {"RCPT": b"550 5.1.1 unknown\r\n", "DATA": b"354 go\r\n"}.get(slot) if k == 2 else None
+
     with Server(script=script) as server:
         outcomes = deliver(tmp_path, server)
     assert kinds(outcomes) == [("handed_over", 250), ("bounced", 550), ("handed_over", 250)]
@@ -146,6 +164,7 @@ def test_421_in_any_slot_moves_the_message_to_another_connection(tmp_path: Path,
         if slot == "RSET" and s == "RCPT" and k == 2:
             return b"550 5.1.1 unknown\r\n"
         return b"421 4.3.2 shutting down\r\n" if s == slot and k in {2, 3} and (slot in {"RSET", "QUIT"} or k == 2) else None
+
     with Server(script=script, keywords=keywords) as server:
         outcomes = deliver(tmp_path, server)
     middle = ("bounced", 550) if slot == "RSET" else ("handed_over", 250)
@@ -163,8 +182,10 @@ def test_421_before_any_message_gives_up_bounded(tmp_path: Path, slot: str) -> N
     assert server.connections == 6
 
 
-@pytest.mark.parametrize(("slot", "action"), [("MAIL", STALL), ("RCPT", STALL), ("DATA", STALL), ("MAIL", DROP), ("RCPT", DROP),
-                                              ("DATA", DROP), ("MAIL", HALF), ("DATA", HALF)])
+@pytest.mark.parametrize(
+    ("slot", "action"),
+    [("MAIL", STALL), ("RCPT", STALL), ("DATA", STALL), ("MAIL", DROP), ("RCPT", DROP), ("DATA", DROP), ("MAIL", HALF), ("DATA", HALF)],
+)
 def test_stall_or_drop_before_the_content_is_tried_again(tmp_path: Path, keywords: tuple[str, ...], slot: str, action: bytes) -> None:
     with Server(script=on(slot, action), keywords=keywords) as server:
         outcomes = deliver(tmp_path, server)
@@ -208,6 +229,7 @@ def test_multi_line_replies_everywhere(tmp_path: Path, keywords: tuple[str, ...]
     def script(slot: str, k: int, _: str) -> bytes | None:
         code = {"MAIL": 250, "RCPT": 250, "DATA": 354, "FINAL": 250, "GREETING": 220}.get(slot)
         return f"{code}-one\r\n{code}-two\r\n{code}\r\n".encode() if code else None
+
     with Server(script=script, keywords=keywords) as server:
         assert kinds(deliver(tmp_path, server)) == [("handed_over", 250)] * 3
 
@@ -225,6 +247,7 @@ def test_replies_to_nothing_and_endless_replies_end_the_connection_only(tmp_path
         if slot == "RCPT" and k == 2:
             return b"250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n"
         return b"250-" + b"x" * 6000 if slot == "MAIL" and k == 4 else None
+
     with Server(script=script) as server:
         outcomes = deliver(tmp_path, server)
     assert len(outcomes) == 3
@@ -238,8 +261,10 @@ def test_no_ehlo_falls_back_to_helo(tmp_path: Path) -> None:
 
 
 def test_refused_sender_gives_up_instead_of_failing_everybody(tmp_path: Path) -> None:
-    with Server(script=lambda s, k, _: b"550 5.7.1 sender refused\r\n" if s == "MAIL" else None) as server, \
-            pytest.raises(Unavailable, match="refusals of our sender"):
+    with (
+        Server(script=lambda s, k, _: b"550 5.7.1 sender refused\r\n" if s == "MAIL" else None) as server,
+        pytest.raises(Unavailable, match="refusals of our sender"),
+    ):
         deliver(tmp_path, server, [f"p{n}@x.example" for n in range(200)])
     assert len(server.commands) < 100
 
@@ -265,6 +290,7 @@ def test_stop_lets_at_most_one_further_message_per_connection_through(tmp_path: 
             stop.set()
             counted.append(len(server.taken))
         return None
+
     with Server(script=script) as server:
         outcomes = deliver(tmp_path, server, people, pace=Pace(4, 1000, 1e6), stopped=stop.is_set)
     assert len(server.taken) <= counted[0] + 2 * 4  # those under way when the flag rose, and one each
@@ -278,6 +304,7 @@ def test_lost_lease_ends_the_run_before_the_next_message(tmp_path: Path, monkeyp
 
     class LostLeaseError(Exception):
         pass
+
     ahead = [0.0]
     real = engine._awake
     monkeypatch.setattr(engine, "_awake", lambda: real() + ahead[0])
@@ -290,6 +317,7 @@ def test_lost_lease_ends_the_run_before_the_next_message(tmp_path: Path, monkeyp
     def renew() -> None:
         if ahead[0]:
             raise LostLeaseError
+
     with Server(script=script, keywords=("X-TOCSIN-PRACTICE",)) as server, pytest.raises(LostLeaseError):
         deliver(tmp_path, server, renew=renew)
     assert addresses_taken(server) == ["a@x.example"]
@@ -302,14 +330,23 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContex
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
     now = datetime.now(UTC)
-    made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256()))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
     pem = made.public_bytes(serialization.Encoding.PEM)
     (folder / "cert.pem").write_bytes(pem)
-    (folder / "both.pem").write_bytes(pem + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                                              serialization.NoEncryption()))
+    (folder / "both.pem").write_bytes(
+        pem + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "both.pem")
     return context, str(folder / "cert.pem")
@@ -345,8 +382,10 @@ def test_opportunistic_tls_and_login(tmp_path: Path, certificate: tuple[ssl.SSLC
     with Server(tls=context, script=lambda s, k, _: b"235 2.7.0 welcome\r\n" if s == "AUTH" else None) as server:
         assert kinds(deliver(tmp_path, server, tls="opportunistic")) == [("handed_over", 250)] * 3
         journal.forget(tmp_path, 1)
-        assert kinds(deliver(tmp_path, server, tls="starttls", ca_file=trusted,
-                             credentials=Private(("user", "secret")))) == [("handed_over", 250)] * 3
+        assert (
+            kinds(deliver(tmp_path, server, tls="starttls", ca_file=trusted, credentials=Private(("user", "secret"))))
+            == [("handed_over", 250)] * 3
+        )
     assert "AUTH PLAIN AHVzZXIAc2VjcmV0" in server.commands
 
 
@@ -376,11 +415,12 @@ def test_disk_full_under_the_journal_sends_nothing(tmp_path: Path, monkeypatch: 
         def full(fd: int, data: bytes) -> int:
             if len(data) % journal.RECORD_BYTES:
                 return real(fd, data)
-            taken = real(fd, data[:left[0]])
+            taken = real(fd, data[: left[0]])
             left[0] -= taken
             if not taken:
                 raise OSError(28, "No space left on device")
             return taken
+
         monkeypatch.setattr(os, "write", full)
         with pytest.raises(Unavailable, match="journal"):
             deliver(tmp_path, server, [f"p{n}@x.example" for n in range(50)])
@@ -395,8 +435,9 @@ def test_disk_full_under_the_journal_sends_nothing(tmp_path: Path, monkeypatch: 
 
 def notice() -> Template:
     """Return a compiled notice with two slots."""
-    return actions.compile_template(subject="Your data", text="Dear {{name}},\n\nyour code is {{code}}.\n",
-                                    html="<p>Dear {{name}}: {{code}}</p>")
+    return actions.compile_template(
+        subject="Your data", text="Dear {{name}},\n\nyour code is {{code}}.\n", html="<p>Dear {{name}}: {{code}}</p>"
+    )
 
 
 def block(addresses: list[str], *, attempt: int = 1, named: frozenset[int] = frozenset()) -> BlockToSend:
@@ -425,6 +466,7 @@ def test_block_refuses_what_it_must_before_the_first_message(estate: Path) -> No
 
 def test_live_estate_refuses_the_practice_post_office(estate: Path) -> None:
     from tests.conftest import forget
+
     (estate / "tocsin.toml").write_text('[estate]\nkind = "live"\n')
     forget()
     with Server() as practice, pytest.raises(Refused, match="live estate"):
@@ -461,9 +503,25 @@ def test_in_doubt_is_refused_until_named_then_repeated_with_the_same_message_id(
     assert actions.recover(7).runs == frozenset()
 
 
-@pytest.mark.parametrize("address", ["no-at", "a b@x.example", "a@x.example\r\nRCPT TO:<evil@x.example>", "a@x..example", "<a@x.example>",
-                                     "x" * 65 + "@x.example", "a@" + "y" * 250 + ".example", "a@-x.example", "a@x", "", "a\u2028@x.example",
-                                     '"a\r\nb"@x.example', "a@x.example>", "a@exa\u2044mple.example"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "no-at",
+        "a b@x.example",
+        "a@x.example\r\nRCPT TO:<evil@x.example>",
+        "a@x..example",
+        "<a@x.example>",
+        "x" * 65 + "@x.example",
+        "a@" + "y" * 250 + ".example",
+        "a@-x.example",
+        "a@x",
+        "",
+        "a\u2028@x.example",
+        '"a\r\nb"@x.example',
+        "a@x.example>",
+        "a@exa\u2044mple.example",
+    ],
+)
 def test_unusable_address_bounces_without_a_word_on_the_wire(estate: Path, address: str) -> None:
     with Server() as server:
         outcomes = {o.n: o for o in send(block([address, "good@x.example"]), server)}
@@ -520,8 +578,14 @@ def test_kill_9_at_any_instant_loses_nobody_and_names_every_repeat(estate: Path,
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "DJANGO_SETTINGS_MODULE": "tocsin.settings"}
     sink = subprocess.Popen([sys.executable, "-m", "bench.sink", str(witness)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert sink.stdout
-    nursery = subprocess.Popen([sys.executable, "-c", NURSERY, sink.stdout.readline().strip(), str(n_people), str(connections)],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    nursery = subprocess.Popen(
+        [sys.executable, "-c", NURSERY, sink.stdout.readline().strip(), str(n_people), str(connections)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
     assert nursery.stdin
     assert nursery.stdout
     named: list[frozenset[int]] = []
@@ -556,8 +620,10 @@ def test_kill_9_at_any_instant_loses_nobody_and_names_every_repeat(estate: Path,
     lost = {f"p{n}@x.example" for n in range(n_people)} - times.keys()
     duplicates = {address: t - 1 for address, t in times.items() if t > 1}
     in_doubt = Counter(f"p{n}@x.example" for lot in named for n in lot)
-    sys.stdout.write(f"{n_people} people, {killed} kills: lost {len(lost)}, duplicates {sum(duplicates.values())}, "
-                     f"in doubt {sum(in_doubt.values())}, bound {connections * killed}\n")
+    sys.stdout.write(
+        f"{n_people} people, {killed} kills: lost {len(lost)}, duplicates {sum(duplicates.values())}, "
+        f"in doubt {sum(in_doubt.values())}, bound {connections * killed}\n"
+    )
     assert killed >= kills // 2, "the senders were too quick to be killed"
     assert lost == set()
     assert all(in_doubt[address] >= extra for address, extra in duplicates.items()), "a repeat that was not named"

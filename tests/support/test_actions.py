@@ -301,7 +301,10 @@ def test_a_case_closed_without_a_mail_counts_as_answered_for_its_reason(desk: Pa
     actions.close(case.id, why="answered_elsewhere", by="nora", at=minutes(4))
     with pytest.raises(Refused, match="already"):
         actions.close(case.id, why="thanks", by="nora", at=minutes(4))
-    assert list(Message.objects.filter(case=case.id).order_by("pk").values_list("closed_why", flat=True)) == ["thanks", "answered_elsewhere"]
+    assert list(Message.objects.filter(case=case.id).order_by("pk").values_list("closed_why", flat=True)) == [
+        "thanks",
+        "answered_elsewhere",
+    ]
     assert evidence.counts()[EventType.CASE_CLOSED] == 2
     assert Outbound.objects.count() == 0
     closes()

@@ -40,8 +40,10 @@ def test_a_forecast_is_kept_with_its_inputs_and_recorded(estate: Path) -> None:
 def test_a_kept_forecast_is_one_of_ours(estate: Path) -> None:
     actions.forecast(1, SMALL, at=AT, by="ada")
     with connection.cursor() as cursor, pytest.raises(DatabaseError), transaction.atomic():
-        cursor.execute("INSERT INTO surge_measure (incident, kind, at, by, inputs, digest, figures) "
-                       "SELECT incident, 'guess', at, by, inputs, digest, figures FROM surge_measure")
+        cursor.execute(
+            "INSERT INTO surge_measure (incident, kind, at, by, inputs, digest, figures) "
+            "SELECT incident, 'guess', at, by, inputs, digest, figures FROM surge_measure"
+        )
 
 
 def test_parameters_come_from_a_scenario_or_a_file_of_their_own(tmp_path: Path) -> None:

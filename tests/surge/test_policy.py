@@ -12,8 +12,18 @@ from tocsin.kernel.errors import Fault
 from tocsin.surge import policy
 from tocsin.surge.types import Draft, Params, parse_params
 
-SMALL = Params(customers=240_000, mails_per_hour=20_000, draws=40, days=14, step_minutes=15, professionals=6, draft=(Draft(0, 16),),
-               phone_agents=3, phone_agents_night=1, trunks=50)
+SMALL = Params(
+    customers=240_000,
+    mails_per_hour=20_000,
+    draws=40,
+    days=14,
+    step_minutes=15,
+    professionals=6,
+    draft=(Draft(0, 16),),
+    phone_agents=3,
+    phone_agents_night=1,
+    trunks=50,
+)
 
 
 def run(params: Params, seed: int = 1) -> policy.Forecast:
@@ -40,8 +50,16 @@ def steady(agents: int, load: float, *, redial: float = 0.0, hours: float = 40.0
     """Run the phones under constant fresh load (AHT 6 min, patience 5 min)."""
     steps = int(hours / dt)
     one = np.ones(1)
-    return policy.phones(np.full((steps, 1), load * agents * 10 * dt), agents=np.full(steps, float(agents)), dt=dt, mu=10 * one,
-                         theta=12 * one, redial=redial * one, delta=2 * one, trunks=math.inf)
+    return policy.phones(
+        np.full((steps, 1), load * agents * 10 * dt),
+        agents=np.full(steps, float(agents)),
+        dt=dt,
+        mu=10 * one,
+        theta=12 * one,
+        redial=redial * one,
+        delta=2 * one,
+        trunks=math.inf,
+    )
 
 
 def late_share(run_: policy.PhoneRun) -> float:
@@ -57,15 +75,23 @@ def test_row_1_five_percent_of_24_million_is_exact() -> None:
     assert run(dataclasses.replace(SMALL, customers=24_000_000, mails_per_hour=2e6, draws=3)).calls == 1_200_000
 
 
-@pytest.mark.parametrize(("agents", "load", "abandon", "queue"), [
-    (20, 1.0, .0928, 1.55), (50, 1.1, .1127, 5.16), (100, 1.0, .0417, 3.47), (100, 1.1, .1006, 9.22), (300, 1.0, .0241, 6.02),
-    (1000, 1.0, .0132, 10.99)])
+@pytest.mark.parametrize(
+    ("agents", "load", "abandon", "queue"),
+    [
+        (20, 1.0, 0.0928, 1.55),
+        (50, 1.1, 0.1127, 5.16),
+        (100, 1.0, 0.0417, 3.47),
+        (100, 1.1, 0.1006, 9.22),
+        (300, 1.0, 0.0241, 6.02),
+        (1000, 1.0, 0.0132, 10.99),
+    ],
+)
 def test_row_2_the_closure_agrees_with_exact_erlang_a(agents: int, load: float, abandon: float, queue: float) -> None:
     exact, length = exact_erlang_a(agents, load, 6, 5)
     assert (exact, length) == (pytest.approx(abandon, abs=5e-5), pytest.approx(queue, abs=5e-3))
     ours = steady(agents, load)
-    assert late_share(ours) == pytest.approx(abandon, abs=.002)
-    assert float(ours.queue[-1, 0]) == pytest.approx(queue, rel=.03)
+    assert late_share(ours) == pytest.approx(abandon, abs=0.002)
+    assert float(ours.queue[-1, 0]) == pytest.approx(queue, rel=0.03)
 
 
 @pytest.mark.parametrize("agents", [50, 300, 1000])
@@ -77,10 +103,10 @@ def test_row_3_under_overload_all_that_cannot_be_served_hang_up(agents: int, loa
 def test_row_4_redials_multiply_the_attempts() -> None:
     ours = steady(300, 2.0, redial=0.6, hours=400)
     attempts = float(ours.offered[-1, 0]) / (300 * 10 / 12)
-    assert attempts == pytest.approx((2 - .6) / (1 - .6), abs=1e-6)
+    assert attempts == pytest.approx((2 - 0.6) / (1 - 0.6), abs=1e-6)
 
 
-@pytest.mark.parametrize(("load", "trunks", "blocked"), [(100, 100, .0757), (80, 100, .0040), (150, 100, .3454), (1000, 1000, .0248)])
+@pytest.mark.parametrize(("load", "trunks", "blocked"), [(100, 100, 0.0757), (80, 100, 0.0040), (150, 100, 0.3454), (1000, 1000, 0.0248)])
 def test_row_5_erlang_b_is_exact(load: float, trunks: int, blocked: float) -> None:
     assert policy.erlang_b(load, trunks) == pytest.approx(blocked, abs=5e-5)
 
@@ -96,11 +122,11 @@ def test_row_5_trunks_are_the_fewest_that_do() -> None:
 def test_row_6_the_kernel_is_the_log_normal() -> None:
     weights = policy.kernel_weights(4.6, 2.1)
     assert weights.sum() == pytest.approx(1)
-    assert policy.kernel_cdf(weights, np.array([1.0, 6, 24, 168])) == pytest.approx([.234, .550, .784, .957], abs=.005)
+    assert policy.kernel_cdf(weights, np.array([1.0, 6, 24, 168])) == pytest.approx([0.234, 0.550, 0.784, 0.957], abs=0.005)
     # The pools step through the same law: an impulse under even activity, in steps of five minutes.
     dtau = np.full(168 * 12, 1 / 12)
     came = np.cumsum(policy.impulse_outflow(1.0, 0, dtau) @ weights)
-    assert [came[int(h * 12) - 1] for h in (1, 6, 24, 168)] == pytest.approx([.234, .550, .784, .957], abs=.005)
+    assert [came[int(h * 12) - 1] for h in (1, 6, 24, 168)] == pytest.approx([0.234, 0.550, 0.784, 0.957], abs=0.005)
 
 
 def test_row_7_letters_first_in_first_out() -> None:
@@ -110,7 +136,7 @@ def test_row_7_letters_first_in_first_out() -> None:
     queue = policy.fifo(arrivals, capacity)
     assert int(np.flatnonzero(queue.backlog[:, 0] <= 0)[0]) + 1 == 120
     done = np.cumsum(queue.answered[:, 0])
-    for p in (.1, .5, .9, 1.0):
+    for p in (0.1, 0.5, 0.9, 1.0):
         assert abs(int(np.searchsorted(done, p * 600_000 * (1 - 1e-12))) + 1 - 120 * p) <= 1
     assert policy.waits(arrivals, queue.answered, step_h=1.0, tail_per_step=np.array([5_000.0])).max() == pytest.approx(119, abs=1)
 
@@ -122,14 +148,14 @@ def test_row_8_no_call_is_lost_from_the_count() -> None:
     agents = np.where(np.arange(steps) // 97 % 2 == 0, 5.0, 40.0)
     one = np.ones(draws)
     for trunks in (60.0, math.inf):
-        ours = policy.phones(fresh, agents=agents, dt=1 / 12, mu=10 * one, theta=12 * one, redial=.6 * one, delta=2 * one, trunks=trunks)
+        ours = policy.phones(fresh, agents=agents, dt=1 / 12, mu=10 * one, theta=12 * one, redial=0.6 * one, delta=2 * one, trunks=trunks)
         total = ours.served.sum(0) + ours.abandoned.sum(0) + ours.blocked.sum(0) + ours.left
         assert ours.offered.sum(0) == pytest.approx(total, rel=1e-9)
         assert (ours.blocked.sum() > 0) == math.isfinite(trunks)
         for flow in (ours.served, ours.abandoned, ours.blocked, ours.queue):
             assert flow.min() >= 0
         # Who hung up or met a busy tone and did not try again is all that leaves the circle beside the served.
-        assert ours.offered.sum(0) == pytest.approx(fresh.sum(0) + .6 * (ours.abandoned + ours.blocked).sum(0) - ours.orbit, rel=1e-9)
+        assert ours.offered.sum(0) == pytest.approx(fresh.sum(0) + 0.6 * (ours.abandoned + ours.blocked).sum(0) - ours.orbit, rel=1e-9)
 
 
 # --- parts -------------------------------------------------------------------------------------------------------------------------
@@ -156,7 +182,7 @@ def test_activity_follows_the_zone() -> None:
 
 
 def test_draftees_learn_and_keep_their_shifts() -> None:
-    params = dataclasses.replace(SMALL, start_hour=0, professionals=0, draft=(Draft(1, 100),), shrinkage=0.0, first_speed=.5, learning_h=8)
+    params = dataclasses.replace(SMALL, start_hour=0, professionals=0, draft=(Draft(1, 100),), shrinkage=0.0, first_speed=0.5, learning_h=8)
     agents = policy.agents_on_mail(np.arange(96.0), params)
     assert agents[:31].max() == 0  # day 0, and the night of day 1
     assert agents[31] == pytest.approx(25)
@@ -191,7 +217,8 @@ def test_closing_the_phones_moves_calls_to_letters() -> None:
     assert closed.phone.offered == 0
     assert closed.phone_if_open == opened.phone
     assert opened.phone.offered == pytest.approx(
-        opened.phone.served + opened.phone.abandoned + opened.phone.blocked + opened.phone.waiting, abs=4)
+        opened.phone.served + opened.phone.abandoned + opened.phone.blocked + opened.phone.waiting, abs=4
+    )
     assert opened.phone.offered > opened.phone.callers > opened.phone.served
     assert closed.letters.p50 > opened.letters.p50
     assert closed.letters.p50 < closed.contacts.p50  # some would-be callers let it be
@@ -199,8 +226,18 @@ def test_closing_the_phones_moves_calls_to_letters() -> None:
 
 def test_parameters_are_refused_with_all_their_faults() -> None:
     faults: list[Fault] = []
-    wrong = {"customers": 0, "call_rate": 1.5, "bounce": "x", "faq_at_h": -1, "what": 1, "phones_open": 1, "call_rate_gsd": 0.5,
-             "step_minutes": 7, "trunks": 5.5, "call_minutes": 0}
+    wrong = {
+        "customers": 0,
+        "call_rate": 1.5,
+        "bounce": "x",
+        "faq_at_h": -1,
+        "what": 1,
+        "phones_open": 1,
+        "call_rate_gsd": 0.5,
+        "step_minutes": 7,
+        "trunks": 5.5,
+        "call_minutes": 0,
+    }
     parse_params(wrong | {"draft": [{"day": 0}, {"day": 0, "people": 5}]}, faults=faults)
     assert {f.field for f in faults} == {f"surge.{key}" for key in wrong} | {"surge.draft[0]"}
     faults.clear()

@@ -62,8 +62,12 @@ class Vault:
 
     def run(self, command: str, *args: object, code: int = 0) -> dict[str, Any]:
         """Run one command and return its JSON; its exit code must be `code`."""
-        done = subprocess.run([sys.executable, "-m", "tocsin_vault", command, "--home", self.home, "--json", *map(str, args)],
-                              capture_output=True, text=True, cwd=self.work)
+        done = subprocess.run(
+            [sys.executable, "-m", "tocsin_vault", command, "--home", self.home, "--json", *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=self.work,
+        )
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         return dict(json.loads(done.stdout))
 
@@ -120,8 +124,10 @@ class Vault:
 
     def grant(self, purpose: str, *, per_minute: int = 1000) -> None:
         """Make a grant for this process as custodians would; no command does that yet."""
-        self.sql("INSERT INTO vault_grant (client_uid, purpose, per_minute, per_day, until_us, approved_by) "
-                 f"VALUES ({os.geteuid()}, '{purpose}', {per_minute}, 100000, 4102444800000000, ARRAY['ada', 'grace'])")
+        self.sql(
+            "INSERT INTO vault_grant (client_uid, purpose, per_minute, per_day, until_us, approved_by) "
+            f"VALUES ({os.geteuid()}, '{purpose}', {per_minute}, 100000, 4102444800000000, ARRAY['ada', 'grace'])"
+        )
 
 
 class Client:

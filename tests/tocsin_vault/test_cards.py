@@ -14,10 +14,17 @@ from tocsin_vault import cards
 from tocsin_vault.cards import Card, Fault, check_customer, luhn, parse
 
 # Numbers that the networks and processors publish for testing.
-PUBLISHED = [("4111111111111111", "visa"), ("4222222222222", "visa"), ("5555555555554444", "mastercard"),
-             ("2223003122003222", "mastercard"), ("378282246310005", "amex"),
-             ("6011111111111117", "discover"), ("3530111333300000", "jcb"), ("30569309025904", "diners"),
-             ("6200000000000005", "unionpay")]
+PUBLISHED = [
+    ("4111111111111111", "visa"),
+    ("4222222222222", "visa"),
+    ("5555555555554444", "mastercard"),
+    ("2223003122003222", "mastercard"),
+    ("378282246310005", "amex"),
+    ("6011111111111117", "discover"),
+    ("3530111333300000", "jcb"),
+    ("30569309025904", "diners"),
+    ("6200000000000005", "unionpay"),
+]
 
 
 @pytest.mark.parametrize(("number", "brand"), PUBLISHED)
@@ -29,13 +36,18 @@ def test_published_numbers_pass_with_and_without_their_brand(number: str, brand:
     assert number not in repr(card)
 
 
-@pytest.mark.parametrize(("number", "month", "brand", "field"), [
-    *((number, "2031-07", "visa", "card_number") for number in ("4111111111111112", "411111111111", "", "4111x11111111111",
-                                                                "٤١١١١١١١١١١١١١١١", "41111111111111111111")),
-    *(("4111111111111111", month, "visa", "expiry_month") for month in ("2031-13", "31-07", "", "2031-7", "00/31")),
-    *(("4111111111111111", "2031-07", brand, "brand") for brand in ("amex", "acme")),
-    ("0000000000000000", "2031-07", "", "brand"),
-])
+@pytest.mark.parametrize(
+    ("number", "month", "brand", "field"),
+    [
+        *(
+            (number, "2031-07", "visa", "card_number")
+            for number in ("4111111111111112", "411111111111", "", "4111x11111111111", "٤١١١١١١١١١١١١١١١", "41111111111111111111")
+        ),
+        *(("4111111111111111", month, "visa", "expiry_month") for month in ("2031-13", "31-07", "", "2031-7", "00/31")),
+        *(("4111111111111111", "2031-07", brand, "brand") for brand in ("amex", "acme")),
+        ("0000000000000000", "2031-07", "", "brand"),
+    ],
+)
 def test_each_rule_refuses(number: str, month: str, brand: str, field: str) -> None:
     found = parse(number, month, brand)
     assert isinstance(found, Fault)
@@ -59,8 +71,11 @@ def test_luhn_sees_every_single_wrong_digit(body: str, change: int) -> None:
     assert not luhn("".join(digits))
 
 
-@given(st.text(max_size=30) | st.text("0123456789 -", max_size=25), st.text(max_size=10),
-       st.text(max_size=20) | st.sampled_from(list(cards.BRANDS)))
+@given(
+    st.text(max_size=30) | st.text("0123456789 -", max_size=25),
+    st.text(max_size=10),
+    st.text(max_size=20) | st.sampled_from(list(cards.BRANDS)),
+)
 def test_any_text_gives_a_card_or_a_reason_without_values(number: str, month: str, brand: str) -> None:
     found = parse(number, month, brand)
     if isinstance(found, Fault):

@@ -23,8 +23,12 @@ def read(file: Path) -> list[dict[str, str]]:
 def test_counts_close_and_a_second_import_gives_the_same_tokens(vault: Vault) -> None:
     rows = card_rows(6_000, seed=1)  # more than one batch
     rows[10] = ("C-shared", rows[9][1], *rows[9][2:])  # a card that two customers share
-    bad = [("B1", "4111111111111112", "2031-01", "visa"), ("B2", rows[0][1], "2031-14", rows[0][3]),
-           (rows[0][1], rows[1][1], "2031-01", rows[1][3]), ("B4", rows[2][1], "2031-01", "acme")]
+    bad = [
+        ("B1", "4111111111111112", "2031-01", "visa"),
+        ("B2", rows[0][1], "2031-14", rows[0][3]),
+        (rows[0][1], rows[1][1], "2031-01", rows[1][3]),
+        ("B4", rows[2][1], "2031-01", "acme"),
+    ]
     file = write_cards(vault.work / "cards.csv", [*rows[:3000], *bad, *rows[3000:]])
     with file.open("a") as f:
         f.write('\nonly,three,columns\n"B6,4111111111111111,2031-01,visa\n\n')
@@ -41,7 +45,13 @@ def test_counts_close_and_a_second_import_gives_the_same_tokens(vault: Vault) ->
     assert (vault.work / "a.csv").stat().st_uid == vault.work.stat().st_uid
     # Each reject names line and field, and no value of any row.
     assert [(r["line"], r["field"]) for r in read(rejects)] == [
-        ("3002", "card_number"), ("3003", "expiry_month"), ("3004", "customer_id"), ("3005", "brand"), ("6007", "row"), ("6008", "row")]
+        ("3002", "card_number"),
+        ("3003", "expiry_month"),
+        ("3004", "customer_id"),
+        ("3005", "brand"),
+        ("6007", "row"),
+        ("6008", "row"),
+    ]
     assert not re.search(r"[0-9]{5,}", rejects.read_text())
     again = vault.take(file, "b.csv")
     assert (again["accepted"], again["new"]) == (6000, 0)
@@ -103,8 +113,12 @@ def encoded_in(folder: Path, numbers: list[str]) -> list[str]:
     needles = {}
     for number in numbers:
         raw = number.encode()
-        needles |= {raw[::-1]: "reversed", raw.hex().encode(): "hex", number.encode("utf-16-le"): "utf-16",
-                    base64.b64encode(raw).rstrip(b"="): "base64"}
+        needles |= {
+            raw[::-1]: "reversed",
+            raw.hex().encode(): "hex",
+            number.encode("utf-16-le"): "utf-16",
+            base64.b64encode(raw).rstrip(b"="): "base64",
+        }
         for name in ("md5", "sha1", "sha256", "sha512"):
             digest = hashlib.new(name, raw)
             needles |= {digest.digest(): name, digest.hexdigest().encode(): f"{name} hex"}

@@ -31,8 +31,9 @@ def served(shared_vault: Vault) -> Iterator[tuple[Vault, int]]:
 
 def as_nobody(*command: object) -> subprocess.CompletedProcess[str]:
     user = pwd.getpwnam("nobody")
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd="/", user=user.pw_uid, group=user.pw_gid,
-                          extra_groups=[])
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, cwd="/", user=user.pw_uid, group=user.pw_gid, extra_groups=[]
+    )
 
 
 def test_process_files_and_memory(served: tuple[Vault, int]) -> None:

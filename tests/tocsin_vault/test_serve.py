@@ -62,11 +62,21 @@ def test_tokens_go_in_and_out_but_numbers_only_under_a_grant(vault: Vault, cards
 
 def test_malformed_requests_get_answers_and_harm_nobody(vault: Vault, cards: list[tuple[str, str]]) -> None:
     with vault.serving(), Client(vault.socket) as other:
-        for line in (b"\n", b"[]\n", b"{}\n", b'{"op": 1}\n', b'{"op": "drop"}\n', b"\xff\xfe\n", b'{"op": "exists", "token": 5}\n',
-                     b'{"op": "exists", "token": "zz"}\n', b'{"op": "tokenise", "card_number": ["4"]}\n', b"[" * 3000 + b"\n",
-                     b'{"op": "tokenise", "card_number": "4111111111111112", "expiry_month": "12/31", "brand": ""}\n',
-                     b'{"op": "detokenise", "token": "' + b"0" * 32 + b'", "purpose": "\\ud800", "ticket": "t"}\n',
-                     b'{"op": "detokenise", "token": "' + b"0" * 32 + b'", "purpose": "p", "ticket": "4111111111111111"}\n'):
+        for line in (
+            b"\n",
+            b"[]\n",
+            b"{}\n",
+            b'{"op": 1}\n',
+            b'{"op": "drop"}\n',
+            b"\xff\xfe\n",
+            b'{"op": "exists", "token": 5}\n',
+            b'{"op": "exists", "token": "zz"}\n',
+            b'{"op": "tokenise", "card_number": ["4"]}\n',
+            b"[" * 3000 + b"\n",
+            b'{"op": "tokenise", "card_number": "4111111111111112", "expiry_month": "12/31", "brand": ""}\n',
+            b'{"op": "detokenise", "token": "' + b"0" * 32 + b'", "purpose": "\\ud800", "ticket": "t"}\n',
+            b'{"op": "detokenise", "token": "' + b"0" * 32 + b'", "purpose": "p", "ticket": "4111111111111111"}\n',
+        ):
             with Client(vault.socket) as client:
                 answer = client.send(line)
                 assert answer["error"]["kind"] == "bad_input", line
@@ -83,8 +93,11 @@ def test_a_panic_seal_holds_over_restarts_until_both_components_come(vault: Vaul
         vault.grant("refund")
         assert client.ask(op="detokenise", token=token, purpose="refund", ticket="T") == {"card_number": number}
         assert vault.run("seal") == {"sealed": True}
-        for request in ({"op": "detokenise", "token": token, "purpose": "refund", "ticket": "T"}, {"op": "exists", "token": token},
-                        {"op": "tokenise", "card_number": number, "expiry_month": "12/31", "brand": ""}):
+        for request in (
+            {"op": "detokenise", "token": token, "purpose": "refund", "ticket": "T"},
+            {"op": "exists", "token": token},
+            {"op": "tokenise", "card_number": number, "expiry_month": "12/31", "brand": ""},
+        ):
             assert client.ask(**request)["error"]["kind"] == "refused"
         assert vault.take(vault.work / "cards.csv", "x.csv", code=3)["error"]["kind"] == "refused"
     with vault.serving(), Client(vault.socket) as client:
@@ -218,9 +231,11 @@ def test_terminated_it_is_gone_within_two_seconds_with_its_database(vault: Vault
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux only: prctl")
 @pytest.mark.parametrize("victim", ["parent", "vault", "database"])
 def test_killed_nothing_is_left_and_it_starts_again(vault: Vault, cards: list[tuple[str, str]], victim: str) -> None:
-    code = ("import subprocess, sys, time\n"
-            "child = subprocess.Popen([sys.executable, '-m', 'tocsin_vault', 'serve', '--home', sys.argv[1]])\n"
-            "print(child.pid, flush=True)\nchild.wait()\ntime.sleep(600)")
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'tocsin_vault', 'serve', '--home', sys.argv[1]])\n"
+        "print(child.pid, flush=True)\nchild.wait()\ntime.sleep(600)"
+    )
     parent = subprocess.Popen([sys.executable, "-c", code, str(vault.home)], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
     try:
         assert parent.stdout is not None

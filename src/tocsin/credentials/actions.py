@@ -2,6 +2,7 @@
 
 from .bearers import end_others, forget_bearer, issue_bearer, renew, revoke_bearer
 from .canaries import plant_canaries, try_canaries
+from .cohorts import assign_cohort
 from .connectors.delivery import deliver, enrol_accounts, watch
 from .connectors.targets import abort as abort_connector
 from .connectors.targets import arm as arm_connector
@@ -10,8 +11,10 @@ from .connectors.targets import drain_some, gate_late, lift_late, mind, set_secr
 from .connectors.targets import gate as gate_connector
 from .connectors.targets import probe as probe_connector
 from .connectors.targets import verify as verify_connector
-from .cutover import abort, arm, commit, seal
+from .contacts import ask_contact_change, change_contact, confirm_contact_change, send_contact_link
+from .cutover import abort, arm, commit, seal, widen
 from .ending import arm_end_of_sign_ins, end_sign_ins, start_reset
+from .erasure import erase, erase_due, erase_next
 from .filter.doors import build_filter
 from .gate.keys import create_api_key, revoke_api_key
 from .gate.node import join_as_gate
@@ -35,11 +38,15 @@ __all__ = [
     "arm",
     "arm_connector",
     "arm_end_of_sign_ins",
+    "ask_contact_change",
+    "assign_cohort",
     "assisted_ticket",
     "begin_sign_in",
     "build_filter",
+    "change_contact",
     "close_room",
     "commit",
+    "confirm_contact_change",
     "create_api_key",
     "deliver",
     "drain_connector",
@@ -49,6 +56,9 @@ __all__ = [
     "end_sign_ins",
     "enrol_accounts",
     "enter_form",
+    "erase",
+    "erase_due",
+    "erase_next",
     "forget_bearer",
     "gate_connector",
     "gate_late",
@@ -76,6 +86,7 @@ __all__ = [
     "revoke_bearer",
     "seal",
     "send_changed",
+    "send_contact_link",
     "send_reset",
     "set_secret",
     "set_write_rate",
@@ -84,4 +95,5 @@ __all__ = [
     "try_canaries",
     "verify_connector",
     "watch",
+    "widen",
 ]

@@ -10,20 +10,23 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.incidents import queries as incidents
+from tocsin.incidents.types import ContainmentFinding
 from tocsin.inventory.types import codes_of
-from tocsin.kernel import clock, sql
+from tocsin.kernel import clock, config, sql
 from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.staff import actions as staff
 from tocsin.staff import queries as staff_queries
+from tocsin.subjects import actions as subjects
 
-from . import policy
+from . import dry_run, policy
 from .connectors import targets
 from .models import Account, Canary, Cutover, Epoch, Population
 from .populations import open_population as open_population
@@ -41,32 +44,33 @@ def arm(
     by: str,
     cohort: int | None = None,
     reason: str = "",
+    spared: Sequence[int] = (),
 ) -> CutoverInfo:
     """Prepare a cutover and count what it would end; nothing ends yet. Arming the same again returns the one that is armed.
 
     `classes` None means those that the incident's exposure proposes, BREACH_CLASSES without one. `cohort` None means everybody; anything
-    narrower needs a `reason`. Raises BadInput with all faults; Refused while another is armed.
+    narrower needs a `reason`, as does leaving the `spared` cohorts alone: their people have set new passwords since an earlier cutover
+    (`widen`). Raises BadInput with all faults; Refused while another is armed.
     """
     if classes is None:
         proposal = propose(incident)
         classes = proposal.classes if proposal else BREACH_CLASSES
-    if faults := policy.cutover_faults(population=population, classes=classes, cohort=cohort, reason=reason):
+    if faults := policy.cutover_faults(population=population, classes=classes, cohort=next(iter(spared), cohort), reason=reason):
         raise BadInput(faults)
     with transaction.atomic():
-        home = _locked(open_population(population).name)
-        wanted = sorted(set(classes))
+        home = locked(open_population(population).name)
+        wanted, left = sorted(set(classes)), sorted(set(spared))
         if waiting := Cutover.objects.filter(population=home, state="armed").first():
-            if (waiting.classes, waiting.cohort, waiting.incident) != (wanted, cohort, incident):
+            if (waiting.classes, waiting.cohort, waiting.incident, waiting.spared) != (wanted, cohort, incident, left):
                 raise Refused(f"cutover {waiting.pk} of {population} is armed: commit or abort it first")
             if dict(waiting.from_epochs) == _epochs(waiting):
                 return info(waiting)
             _withdraw(waiting, at=at, by=by)  # the epochs have moved since: what two people might sign would not happen
-        found = _of(home, wanted, cohort)
+        found = _of(home, wanted, cohort, left)
         if not found:
             raise BadInput.of("cohort", cohort, f"a cohort of {population}")
-        counts = dict.fromkeys(wanted, 0) | {
-            c: n for c, n in sql.rows("credentials", "arm_counts", population=home.pk, cohort=cohort, at=at) if c in wanted
-        }
+        counted = dry_run.count(home, classes=wanted, cohorts=sorted({e.cohort for e in found}), incident=incident, at=at)
+        counts = counted.counts
         made = Cutover.objects.create(
             population=home,
             cohort=cohort,
@@ -75,13 +79,17 @@ def arm(
             incident=incident,
             state="armed",
             from_epochs={policy.epochs_key(e.cohort, e.cred_class): e.epoch for e in found},
-            to_epoch=policy.next_epoch(e.highest for e in found),
+            # Above every number of the whole population, not of these cohorts alone: an account may have come here with a credential of an
+            # epoch that only its former cohort has used.
+            to_epoch=policy.next_epoch(e.highest for e in _of(home, wanted, None)),
+            spared=left,
             counts=counts,
+            report=counted.report,
             armed_by=by,
             armed_at=at,
         )
         evidence.record(
-            EventType.CUTOVER_ARMED, at=at, actor=by, incident=incident, body={**_value(made).payload, "counts": counts, "reason": reason}
+            EventType.CUTOVER_ARMED, at=at, actor=by, incident=incident, body={**value(made).payload, "counts": counts, "reason": reason}
         )
         return info(made)
 
@@ -98,38 +106,76 @@ def propose(incident: int | None) -> ClassProposal | None:
     return policy.propose_classes({code for mask in masks for code in codes_of(mask)})
 
 
-def commit(cutover: int, *, approval: int | None, at: datetime, by: str) -> CommitReport:
+def widen(cutover: int, *, at: datetime, by: str) -> CutoverInfo:
+    """Arm for everybody what was narrow: the same classes, the reason "widened from ..."; return it, to be committed by two people.
+
+    A narrow cutover that is only armed is withdrawn. Of committed ones of the same incident the cohorts are spared: their old credentials
+    are ended already, and what their people have set since then stays. Asking twice returns the one that is armed. Raises NotFound;
+    Refused for a cutover that covers everybody or was aborted, or if nobody is left.
+    """
+    row = _get(cutover)
+    if row.cohort is None:
+        raise Refused(f"cutover {cutover} covers everybody already")
+    with transaction.atomic():
+        home = locked(row.population.name)
+        row = _get(cutover)
+        if row.state == "armed":
+            _withdraw(row, at=at, by=by)
+        elif row.state == "aborted" and row.committed_at is not None:
+            raise Refused(f"cutover {cutover} was taken back: arm what is needed")
+        ended = Cutover.objects.filter(
+            population=home, incident=row.incident, cohort__isnull=False, state__in=["committed", "sealed"], classes__contains=row.classes
+        )
+        spared = {c.cohort for c in ended if c.cohort is not None}
+        if not _of(home, row.classes, None, sorted(spared)):
+            raise Refused(f"cutover {cutover} leaves nobody: every cohort has been cut over")
+        return arm(
+            population=home.name,
+            classes=row.classes,
+            incident=row.incident,
+            at=at,
+            by=by,
+            reason=f"widened from cutover {cutover} of cohort {row.cohort}",
+            spared=sorted(spared),
+        )
+
+
+def commit(cutover: int, *, approval: int | None, at: datetime, by: str, override: str = "") -> CommitReport:
     """End every credential of the armed classes that is older than this moment, in one commit; return when it is sealed.
 
     Two people must have signed `CutoverInfo.payload`. Without an approval one is asked for, and Refused carries its id. Raises NotFound;
-    Refused if it is not armed, the approval does not cover exactly this, or the epochs have moved since arming. After return no log-in
-    that begins can succeed with an older credential, and none that began before stays usable.
+    Refused if it is not armed, the approval does not cover exactly this, the epochs have moved since arming, or a reached system that has
+    credentials in hand is not contained (`incidents.determine_containment`): the new passwords would be the intruder's too. `override` is
+    the reason of two people who commit all the same; they sign `CutoverInfo.overriding(reason)`. From here on contact points are frozen.
+    After return no log-in that begins can succeed with an older credential, and none that began before stays usable.
     """
     row = _get(cutover)
     _must_be(row, "armed")
-    payload = _value(row).payload
+    payload = _to_sign(row, override=override)
     if approval is None:
         raise Refused(f"cutover {cutover} needs two signatures", approval=staff.request("credentials.commit", payload, by=by, at=at))
     staff_queries.require(approval, act="credentials.commit", payload=payload)
     started = clock.monotonic()
     with transaction.atomic():
-        _locked(row.population.name)
+        locked(row.population.name)
         row = Cutover.objects.select_related("population").get(pk=cutover)  # under the lock: nobody else moves it now
         _must_be(row, "armed")
-        ensure(_value(row).payload == payload, "a cutover changed after it was armed")
+        ensure(_to_sign(row, override=override) == payload, "a cutover, or what is contained, changed after it was signed")
         raised = sql.execute(
             "credentials",
             "raise_epochs",
             population=row.population_id,
             cohort=row.cohort,
             classes=row.classes,
+            spared=row.spared,
             to_epoch=row.to_epoch,
             incident=row.incident,
             at=at,
         )
         if raised != len(row.from_epochs):
             raise Refused(f"the epochs have moved since cutover {cutover} was armed: abort it and arm again")
-        _moved(row, state="committed", approval=approval, committed_at=at)
+        _moved(row, state="committed", approval=approval, committed_at=at, override=override.strip())
+        _freeze_contacts(row, at=at, by=by)
         staff.close(approval, at=at)
         evidence.record(EventType.CUTOVER_COMMITTED, at=at, actor=by, incident=row.incident, body={**payload, "approval": approval})
     # Durable from here: everything older is dead. What follows lets the gates of the company's own systems fall (the worker does it if we die
@@ -155,21 +201,22 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
     row = _get(cutover)
     if row.state == "armed":
         with transaction.atomic():
-            _locked(row.population.name)
+            locked(row.population.name)
             row = _get(cutover)
             _must_be(row, "armed")
             _withdraw(row, at=at, by=by)
         return info(row)
     _must_be(row, "committed", "sealed")
-    payload = _value(row).abort_payload
+    payload = value(row).abort_payload
     if approval is None:
         raise Refused(
             f"taking cutover {cutover} back needs two signatures", approval=staff.request("credentials.abort", payload, by=by, at=at)
         )
     staff_queries.require(approval, act="credentials.abort", payload=payload)
     with transaction.atomic():
-        _locked(row.population.name)
-        row = _get(cutover)
+        locked(row.population.name)
+        # The row itself is locked too: an erasure that begins now waits, or has begun.
+        row = Cutover.objects.select_for_update(no_key=True, of=("self",)).select_related("population").get(pk=cutover)
         _must_be(row, "committed", "sealed")
         if row.erasing_at is not None:
             raise Refused(f"old hashes of cutover {cutover} are being erased since {clock.iso(row.erasing_at)}: there is no way back")
@@ -192,15 +239,24 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
 
 def info(row: Cutover) -> CutoverInfo:
     """Return a cutover as a value, with what surrounds it counted."""
-    return _value(
+    return value(
         row,
+        containment=tuple(incidents.containment(row.incident)) if row.incident is not None and row.state == "armed" else (),
         canaries=Canary.objects.filter(account__population=row.population).count(),
         staff_untouched=Account.objects.filter(population__name="staff").exclude(population=row.population).count(),
         proposal=propose(row.incident),
     )
 
 
-def _value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0, proposal: ClassProposal | None = None) -> CutoverInfo:
+def value(
+    row: Cutover,
+    *,
+    canaries: int = 0,
+    staff_untouched: int = 0,
+    containment: tuple[ContainmentFinding, ...] = (),
+    proposal: ClassProposal | None = None,
+) -> CutoverInfo:
+    """Return a cutover as a value, from its row and what the caller has counted."""
     return CutoverInfo(
         id=row.pk,
         population=row.population.name,
@@ -216,7 +272,35 @@ def _value(row: Cutover, *, canaries: int = 0, staff_untouched: int = 0, proposa
         approval=row.approval,
         armed_at=row.armed_at,
         proposal=proposal,
+        reason=row.reason,
+        spared=tuple(row.spared),
+        by_cohort={int(c): dict(n) for c, n in row.report.get("by_cohort", {}).items()},
+        excluded=dict(row.report.get("excluded", {})),
+        undated=row.report.get("undated", 0),
+        contacts_changed=row.report.get("contacts_changed", 0),
+        containment=containment,
+        override=row.override,
     )
+
+
+def _to_sign(row: Cutover, *, override: str) -> dict[str, Any]:
+    """Return what two people must have signed to commit. Raises Refused while something is not contained and nobody says why to go on."""
+    what = info(row)
+    if not what.uncontained:
+        return what.payload
+    if not override.strip():
+        raise Refused(
+            f"{', '.join(what.uncontained)} has credentials in hand and is in the intruder's: whoever holds it sees each new password too. "
+            f"Contain it, then `tocsin credentials contain {row.incident} {what.uncontained[0]} --statement ...`; or commit with --override REASON"
+        )
+    return what.overriding(override.strip())
+
+
+def _freeze_contacts(row: Cutover, *, at: datetime, by: str) -> None:
+    """Freeze contact points with the commit: whoever had the old password may still have a session in which to change the address."""
+    hours = config.current().credentials.contact_freeze_h
+    if row.population.name == "customers" and hours:
+        subjects.freeze_contacts(until=at + timedelta(hours=hours), reason=f"cutover {row.pk}", at=at, by=by)
 
 
 def _get(cutover: int) -> Cutover:
@@ -231,7 +315,7 @@ def _must_be(row: Cutover, *states: str) -> None:
         raise Refused(f"cutover {row.pk} is {row.state}, not {' or '.join(states)}")
 
 
-def _locked(name: str) -> Population:
+def locked(name: str) -> Population:
     """Return the population, locked until the transaction ends: one cutover of a population moves at a time.
 
     NO KEY UPDATE: an import that inserts accounts holds KEY SHARE on this row for as long as it runs, and must not hold up a cutover.
@@ -239,19 +323,19 @@ def _locked(name: str) -> Population:
     return Population.objects.select_for_update(no_key=True).get(name=name)
 
 
-def _of(home: Population, classes: Sequence[str], cohort: int | None) -> list[Epoch]:
-    found = Epoch.objects.filter(population=home, cred_class__in=classes)
+def _of(home: Population, classes: Sequence[str], cohort: int | None, spared: Sequence[int] = ()) -> list[Epoch]:
+    found = Epoch.objects.filter(population=home, cred_class__in=classes).exclude(cohort__in=spared)
     return list(found if cohort is None else found.filter(cohort=cohort))
 
 
 def _epochs(row: Cutover) -> dict[str, int]:
-    return {policy.epochs_key(e.cohort, e.cred_class): e.epoch for e in _of(row.population, row.classes, row.cohort)}
+    return {policy.epochs_key(e.cohort, e.cred_class): e.epoch for e in _of(row.population, row.classes, row.cohort, row.spared)}
 
 
 def _withdraw(row: Cutover, *, at: datetime, by: str) -> None:
     row.state, row.aborted_at = "aborted", at
     row.save(update_fields=["state", "aborted_at"])
-    evidence.record(EventType.CUTOVER_ABORTED, at=at, actor=by, incident=row.incident, body={**_value(row).payload, "was": "armed"})
+    evidence.record(EventType.CUTOVER_ABORTED, at=at, actor=by, incident=row.incident, body={**value(row).payload, "was": "armed"})
 
 
 def _moved(row: Cutover, **changes: object) -> None:

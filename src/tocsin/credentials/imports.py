@@ -11,7 +11,7 @@ import csv
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -50,6 +50,7 @@ class _Line:
     external_id: str = ""
     login: bytes = b""
     hash: str = ""
+    set_at: datetime | None = None
     fault: Fault | None = None
 
 
@@ -70,7 +71,7 @@ def import_hashes(
     """
     columns = mapping or HashColumns()
     header = _header(path)
-    if faults := policy.mapping_faults(asdict(columns), header, file=path.name):
+    if faults := policy.mapping_faults(_named(columns), header, file=path.name):
         raise BadInput(faults)
     started, totals = clock.monotonic(), dict.fromkeys(("read", "accepted", "updated", "rejected"), 0)
     with transaction.atomic():
@@ -103,8 +104,8 @@ def _take(run: Import, batch: list[_Line], *, at: datetime) -> dict[str, int]:
     sql.copy_in("credentials_reject", ("import_id", "line", "field", "reason"), bad)
     with connection.cursor() as cursor:
         cursor.execute(sql.text("credentials", "incoming"))
-    rows = ((line.number, line.external_id, line.login, line.hash) for line in batch if not line.fault)
-    n = sql.copy_in("credentials_incoming", ("line", "external_id", "login_hmac", "hash"), rows)
+    rows = ((line.number, line.external_id, line.login, line.hash, line.set_at) for line in batch if not line.fault)
+    n = sql.copy_in("credentials_incoming", ("line", "external_id", "login_hmac", "hash", "set_at"), rows)
     done = {step: sql.execute("credentials", step, run=run.pk, population=run.population_id, at=at) for step in STEPS}
     rejected = done["incoming_rejects"]
     return {"read": len(batch), "accepted": n - rejected, "updated": n - rejected - done["incoming_new"], "rejected": len(bad) + rejected}
@@ -120,7 +121,7 @@ def _header(path: Path) -> list[str]:
 
 def _lines(path: Path, columns: HashColumns, header: list[str], seen: Callable[[bytes], None]) -> Iterator[_Line]:
     """Yield each record of the file, checked, and pass the file's bytes on for its digest."""
-    at = {what: header.index(name) for what, name in asdict(columns).items()}
+    at = {what: header.index(name) for what, name in _named(columns).items()}
     with path.open("rb") as raw:
 
         def decoded() -> Iterator[str]:
@@ -154,4 +155,19 @@ def _check(number: int, row: list[str], at: dict[str, int], width: int) -> _Line
     stored = formats.encode(format, text)
     if isinstance(stored, Fault):
         return _Line(number, fault=stored)
-    return _Line(number, external_id=external_id, login=login_of(login), hash=stored)
+    set_at = _instant(row[at["set_at"]]) if "set_at" in at else None
+    return _Line(number, external_id=external_id, login=login_of(login), hash=stored, set_at=set_at)
+
+
+def _named(columns: HashColumns) -> dict[str, str]:
+    """Return the columns that the mapping names: the date is optional."""
+    return {what: name for what, name in asdict(columns).items() if name}
+
+
+def _instant(text: str) -> datetime | None:
+    """Return when a password was set, in UTC unless the text says otherwise; None where it cannot be read: counted, and cut over with the old."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

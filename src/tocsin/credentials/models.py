@@ -12,6 +12,8 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from tocsin.kernel.jobs import Leased
+
 from .types import API_KEY_ROLES, BEARER_CLASSES, CLASSES, FACTOR_CLASSES
 
 STATES = ("open", "armed", "committed", "sealed", "aborted")
@@ -69,8 +71,8 @@ class Credential(models.Model):
     cred_class = models.TextField(db_column="class")
     epoch = models.IntegerField()
     version = models.IntegerField(default=0)
-    hash = models.TextField()
-    set_at = models.DateTimeField()
+    hash = models.TextField()  # empty once it was erased
+    set_at = models.DateTimeField(null=True)  # None: the file of old hashes did not say, or not readably
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(name="credentials_credential_class", condition=models.Q(cred_class__in=CLASSES))]
@@ -189,6 +191,10 @@ class Cutover(models.Model):
     sealed_at = models.DateTimeField(null=True)
     aborted_at = models.DateTimeField(null=True)
     erasing_at = models.DateTimeField(null=True)  # from here on old hashes are being erased and an abort is impossible
+    erased_at = models.DateTimeField(null=True)
+    spared = ArrayField(models.SmallIntegerField(), default=list)  # cohorts that an earlier, narrower cutover has ended already
+    report = models.JSONField(default=dict)  # what the dry run counted besides `counts`
+    override = models.TextField(default="")  # why two people committed although a reached system was not contained
     canaries_tried = models.IntegerField(default=0)
     canaries_refused = models.IntegerField(default=0)
 
@@ -350,4 +356,57 @@ class ApiKey(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(name="credentials_apikey_role", condition=models.Q(role__in=API_KEY_ROLES))]
+
+
+
+class Erasure(Leased):
+    """A range of accounts whose dead hashes are to be erased, in the ledger of one cutover. `held`: of these, copied for the legal hold."""
+
+    cutover = models.ForeignKey(Cutover, on_delete=models.PROTECT, related_name="erasures")
+    first_account = models.BigIntegerField()
+    last_account = models.BigIntegerField()
+    erased = models.BigIntegerField(default=0)
+    held = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["cutover", "first_account"], name="credentials_erasure_once"),
+            models.CheckConstraint(name="credentials_erasure_state", condition=models.Q(state__in=["open", "done"])),
+        ]
+
+
+class HeldHashes(models.Model):
+    """The dead hashes of a range as they were before they were erased under a legal hold: a deposit that the estate's owner alone opens.
+
+    Format of what is sealed: JSON, a list of [account, class, hash].
+    """
+
+    cutover = models.ForeignKey(Cutover, on_delete=models.PROTECT)
+    first_account = models.BigIntegerField()
+    last_account = models.BigIntegerField()
+    n = models.BigIntegerField()
+    sealed = models.BinaryField()
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["cutover", "first_account"], name="credentials_heldhashes_once")]
+
+
+class ContactRequest(models.Model):
+    """A customer's wish for another address, until the link mailed to that address is followed. `deposit` holds it, for the worker alone.
+
+    `version` is that of the password shown: another one since, or a cutover, and the wish is void.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    version = models.IntegerField()
+    deposit = models.BinaryField()
+    token_sha256 = models.BinaryField(null=True, unique=True)
+    asked_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    confirmed_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+
+
 from .room.models import Pacer, Room, RoomLane, RoomLimit, RoomNode, RoomPlace, RoomSecond, Try  # noqa: E402, F401  # Django finds models here

@@ -104,6 +104,18 @@ def next_epoch(highest: Iterable[int]) -> int:
     return max(highest) + 1
 
 
+def movable(epochs: Mapping[int, Mapping[str, int]], *, to: int, moving: Collection[int]) -> set[int]:
+    """Return from which cohorts accounts may be moved into the cohort `to`; `epochs` maps cohort -> class -> epoch.
+
+    A move changes nothing about what lives and what is dead, or it is not allowed. Into lower epochs, dead credentials would come back to
+    life; into higher ones, live ones would end without the two signatures that ending them takes. And equal epochs are not enough while
+    one of the two cohorts is `moving`: armed, or committed and still to be taken back, by a cutover that the account would join or leave.
+    """
+    if to in moving:
+        return set()
+    return {cohort for cohort, classes in epochs.items() if cohort != to and cohort not in moving and classes == epochs.get(to)}
+
+
 def may_send_reset(sent_at: Collection[datetime], *, at: datetime) -> bool:
     """Tell whether another reset mail may go to an account, given when the last ones did."""
     return sum(at - s < timedelta(hours=1) for s in sent_at) < RESETS_PER_HOUR_MAX

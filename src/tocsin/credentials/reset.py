@@ -22,7 +22,7 @@ from tocsin.kernel.sealing import lookup_digest
 from tocsin.mail import actions as mail
 from tocsin.subjects import queries as subjects
 
-from . import lease, letters, policy
+from . import contacts, lease, letters, policy
 from .connectors import delivery
 from .filter import lookup
 from .models import Account, Credential, ResetToken
@@ -159,7 +159,10 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> None:
 
 
 def send_changed(subject: int, *, version: int, at: datetime) -> None:
-    """Tell somebody by mail that the password was changed; at most one letter per change, and none if it was not: a job is only a claim."""
+    """Tell somebody by mail that the password was changed; at most one letter per change, and none if it was not: a job is only a claim.
+
+    Addresses that the account had while somebody may have been inside are told too.
+    """
     changed = Credential.objects.filter(account__subject=subject, cred_class="password", version__gte=max(version, 1))
     if not changed.exists():
         return
@@ -170,6 +173,7 @@ def send_changed(subject: int, *, version: int, at: datetime) -> None:
     with transaction.atomic():
         for person in subjects.contactables([subject]):
             _queue(letter, purpose="password_changed", to=person.address, at=at, key=f"changed:{subject}:{version}")
+        contacts.tell_former_addresses(subject, version=version, at=at)
 
 
 def chars_min_of(account: int) -> int:
@@ -235,7 +239,7 @@ def _refuse_old(token: str, password: Private[str], *, at: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT credentials_revoked_hash(%s, %s)", [digest(token), at])
         old = cursor.fetchone()[0]
-    rank = hashing.too_near(old, password, words=company_words()) if old is not None else None
+    rank = hashing.too_near(old, password, words=company_words()) if old else None  # an erased hash is empty
     if rank is not None:
         reason = (
             "It is the old password, which thieves may know."

@@ -1,4 +1,4 @@
-"""Jobs of this room; all run in the worker, which alone may open addresses and the live secrets of connectors."""
+"""Jobs of this room; all run in the worker, which alone may open addresses and live secrets of connectors, and erase hashes."""
 
 from __future__ import annotations
 
@@ -73,3 +73,27 @@ def drain_target(*, name: str) -> None:
 def deliver_password(*, outbox: int) -> None:
     """Give a new password to a target."""
     actions.deliver(outbox, at=clock.now())
+
+
+@job()
+def send_contact_link(*, request: str) -> None:
+    """Mail the link that confirms another address of an account."""
+    actions.send_contact_link(UUID(request), token=Private(secrets.token_urlsafe(32)), at=clock.now())
+
+
+@job()
+def change_contact(*, request: str) -> None:
+    """Give an account the address that its owner has confirmed, and tell the old one and the new one."""
+    actions.change_contact(UUID(request), at=clock.now())
+
+
+@job(every_s=60.0)
+def erase_due() -> None:
+    """Begin the erasure of dead hashes whose grace period is over."""
+    actions.erase_due(at=clock.now())
+
+
+@job()
+def erase_next(*, cutover: int) -> None:
+    """Erase the dead hashes of the next range of accounts."""
+    actions.erase_next(cutover, at=clock.now())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from tocsin.incidents.types import ContainmentFinding
 from tocsin.kernel.private import Private
 
 from .room.types import LaneStatus as LaneStatus
@@ -48,6 +49,7 @@ class HashColumns:
     login: str = "email"
     format: str = "password_format"
     hash: str = "password_hash"
+    set_at: str = ""  # when the password was set, ISO 8601; empty: the file has no such column
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,14 @@ class CutoverInfo:
     approval: int | None
     armed_at: datetime
     proposal: ClassProposal | None = None  # None without a frozen exposure
+    reason: str = ""
+    spared: tuple[int, ...] = ()  # cohorts left alone, because an earlier and narrower cutover has ended theirs
+    by_cohort: Mapping[int, Mapping[str, int]] = field(default_factory=dict)  # cohort -> class -> what it would end
+    excluded: Mapping[str, int] = field(default_factory=dict)  # populations left alone, by name -> accounts
+    undated: int = 0  # live passwords of which nobody knows when they were set
+    contacts_changed: int = 0  # people whose contact points changed since the first possible entry
+    containment: tuple[ContainmentFinding, ...] = ()  # reached systems that have credentials in hand; of an armed cutover, as it stands now
+    override: str = ""
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -216,7 +226,22 @@ class CutoverInfo:
             "cohort": "everybody" if self.cohort is None else self.cohort,
             "from_epoch": dict(self.from_epoch),
             "to_epoch": self.to_epoch,
+            **({"spared": list(self.spared)} if self.spared else {}),
         }
+
+    @property
+    def uncontained(self) -> tuple[str, ...]:
+        """Return the reached systems with credentials in hand of which nobody has determined that they are contained."""
+        return tuple(c.system for c in self.containment if not c.contained)
+
+    def overriding(self, reason: str) -> dict[str, Any]:
+        """Return what two people sign who commit although systems are not contained: the same, with these systems and their reason."""
+        return {**self.payload, "containment_override": {"systems": list(self.uncontained), "reason": reason}}
+
+    @property
+    def erase_payload(self) -> dict[str, Any]:
+        """Return what two people sign for `credentials.erase`: that there is no way back from now on."""
+        return {"cutover": self.id, "population": self.population, "classes": list(self.classes), "older_than_epoch": self.to_epoch}
 
     @property
     def abort_payload(self) -> dict[str, Any]:
@@ -424,3 +449,31 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {word}"
     return f"{seconds:.0f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class CohortReport:
+    """What an assignment did: `selected` accounts belong to the cohort now, of which `moved` came by this call."""
+
+    cohort: int
+    selected: int
+    moved: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureInfo:
+    """How far the erasure of a cutover's dead hashes has come. `state`: none | waiting (until `due_at`) | erasing | erased.
+
+    `erased` hashes are gone, `held` of them were copied for the legal hold first; of `ranges` of accounts `ranges_done` are through.
+    """
+
+    cutover: int
+    state: str
+    due_at: datetime | None
+    begun_at: datetime | None
+    ended_at: datetime | None
+    ranges: int
+    ranges_done: int
+    erased: int
+    held: int

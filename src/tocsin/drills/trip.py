@@ -32,6 +32,7 @@ from .run import Figures
 
 CANARIES = 5
 RETAILER = ("entity.card_accepting_merchant",)  # what a shop is, of all that the laws ask a company about
+REBUILT = "Rebuilt from a clean image in another network; its keys and service passwords are new, and nothing reaches the old one any more."
 RETRY = Retry(first_s=3.0, tries_max=5)  # a drill does not wait 42 hours for a mailbox that stays full
 
 
@@ -46,6 +47,7 @@ def trip(drill: Drill) -> None:
     step("scope", "Freeze whose what was reachable", lambda: scope(drill))
     step("duties", "Find out whom to tell by when", lambda: assess(drill))
     step("forecast", "Forecast the surge", lambda: forecast(drill))
+    step("contained", "Get the intruder out of the log-in", lambda: contain(drill))
     step("before", "Try old passwords", lambda: try_old_passwords(drill, accepted=True))
     step("cutover", "End every old credential", lambda: cut_over(drill))
     step("after", "Try old passwords again", lambda: try_old_passwords(drill, accepted=False))
@@ -140,6 +142,20 @@ def forecast(drill: Drill) -> Figures:
         "staff_hours": surge_known.staff_hours(drill.scenario.surge, made),
         "customers": drill.scenario.surge.customers,
     }
+
+
+def contain(drill: Drill) -> Figures:
+    """Determine, with two signatures each, that the reached systems which take passwords are out of the intruder's hands again."""
+    for found in incidents_known.containment(drill.incident):
+        if not found.contained:
+            drill.approved(
+                lambda approval, system=found.system: incidents.determine_containment(  # type: ignore[misc]
+                    drill.incident, system=system, statement=REBUILT, approval=approval, at=now(), by="commander"
+                ),
+                "commander",
+                "legal",
+            )
+    return {"systems": [f.system for f in incidents_known.containment(drill.incident) if f.contained]}
 
 
 def try_old_passwords(drill: Drill, *, accepted: bool) -> Figures:

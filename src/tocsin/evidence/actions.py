@@ -70,9 +70,7 @@ def record_many(type: EventType, events: Iterable[SubjectEvent], *, actor: str, 
     return sql.copy_in("evidence_event", COLUMNS, rows())
 
 
-def record_acts(
-    type: EventType, bodies: Iterable[dict[str, Any]], *, at: datetime, actor: str, incident: int | None = None
-) -> int:
+def record_acts(type: EventType, bodies: Iterable[dict[str, Any]], *, at: datetime, actor: str, incident: int | None = None) -> int:
     """Record one act per body by COPY, as `record` does one by one; return how many. Joins the caller's transaction."""
 
     def rows() -> Iterator[tuple[Any, ...]]:

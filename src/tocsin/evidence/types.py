@@ -73,6 +73,11 @@ class EventType(IntEnum):
     ACCOUNTS_ENROLLED = 129
     ROOM_RATE_SET = 140
     ROOM_TICKET_ISSUED = 141
+    SYSTEM_CONTAINED = 160
+    COHORT_ASSIGNED = 161
+    ERASURE_BEGUN = 162
+    ERASURE_ENDED = 163
+    CONTACT_CHANGED = 164
 
     @property
     def label(self) -> str:
@@ -84,7 +89,7 @@ class EventType(IntEnum):
 OF_CUSTOMERS = frozenset({
     EventType.RESET_REQUESTED, EventType.PASSWORD_RESET, EventType.NOTICE_HANDED_OVER, EventType.NOTICE_FAILED, EventType.NOTICE_IN_DOUBT,
     EventType.LETTER_QUEUED, EventType.TOKEN_REUSED, EventType.FACTOR_ADDED, EventType.FACTOR_REMOVED,
-    EventType.LETTER_QUEUED, EventType.PASSWORD_DELIVERED, EventType.PASSWORD_CHANGED_ELSEWHERE,
+    EventType.PASSWORD_DELIVERED, EventType.PASSWORD_CHANGED_ELSEWHERE, EventType.CONTACT_CHANGED,
 })  # fmt: skip
 
 

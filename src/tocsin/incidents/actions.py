@@ -22,10 +22,12 @@ from tocsin.subjects import actions as register
 from tocsin.subjects import queries as subjects
 
 from . import policy, queries
-from .models import Cohort, Exposure, Fact, Incident, StoreReach
+from .models import Cohort, Containment, Exposure, Fact, Incident, StoreReach
 from .types import STATES, Declaration, ExposureInfo
 
 ACT = "incidents.declare"
+CONTAIN = "incidents.contain"
+STATEMENT_CHARS_MAX = 4_000
 COHORTS_MAX = 1_000_000
 COHORT_ROWS = 5_000  # cohorts per INSERT
 FORGET_ROWS = 10_000
@@ -173,6 +175,49 @@ def record_fact(incident: int, *, key: str, value: str, at: datetime, by: str, e
         body = {"fact": made.pk, "key": key, "exhibit": exhibit, "audience": audience, "supersedes": before.pk if before else None}
         shown = {"value": value} if audience == "all" else {}
         evidence.record(EventType.FACT_RECORDED, at=at, actor=by, incident=incident, body=body | shown)
+        return made.pk
+
+
+def determine_containment(
+    incident: int, *, system: str, statement: str, exhibit: str = "", approval: int | None, at: datetime, by: str
+) -> int:
+    """Determine that a reached system which has credentials in hand is out of the intruder's hands again; return the determination's id.
+
+    Two people sign the statement. With `approval` None it is asked for, and Refused carries its id. Raises NotFound for an incident that
+    is not scoped, BadInput for a system that the newest exposure does not show as reached, or without a statement. One transaction.
+    """
+    digest = queries.exposure_of(incident).map_digest
+    reached = {f.system for f in queries.containment(incident)}
+    faults = []
+    if system not in reached:
+        faults.append(
+            Fault("system", repr(system), f"a reached system that has credentials in hand: {', '.join(sorted(reached)) or 'there is none'}")
+        )
+    if not statement.strip() or len(statement) > STATEMENT_CHARS_MAX:
+        faults.append(Fault("statement", f"{len(statement)} characters", f"how it was contained, in 1 to {STATEMENT_CHARS_MAX} characters"))
+    if faults:
+        raise BadInput(faults)
+    payload = {"incident": incident, "system": system, "statement": statement, "exhibit": exhibit, "map_digest": digest.hex()}
+    if approval is None:
+        asked = staff.request(CONTAIN, payload, by=by, at=at)
+        raise Refused(f"a determination needs two people: sign approval {asked}, then give it again", approval=asked)
+    with transaction.atomic():
+        row = _locked(incident)
+        granted = approvals.require(approval, act=CONTAIN, payload=payload)
+        staff.close(approval, at=at)
+        made = Containment.objects.create(
+            incident=row,
+            system=system,
+            map_digest=digest,
+            statement=statement,
+            exhibit=exhibit,
+            approval=approval,
+            signed_by=list(granted.signed_by),
+            determined_by=by,
+            at=at,
+        )
+        body = {**payload, "approval": approval, "signed_by": list(granted.signed_by)}
+        evidence.record(EventType.SYSTEM_CONTAINED, at=at, actor=by, incident=incident, body=body)
         return made.pk
 
 

@@ -1,4 +1,4 @@
-"""Tables of the incidents room. An exposure and its rows are written once; facts are never changed (trigger and grants forbid it)."""
+"""Tables of the incidents room. An exposure and its rows are written once; facts and determinations are never changed (triggers and grants forbid it)."""
 
 from __future__ import annotations
 
@@ -126,3 +126,23 @@ class Fact(models.Model):
             models.UniqueConstraint(fields=["incident", "key"], condition=Q(supersedes=None), name="incidents_fact_first"),
             models.CheckConstraint(name="incidents_fact_audience", condition=Q(audience__in=AUDIENCES)),
         ]
+
+
+class Containment(models.Model):
+    """What two people state of a system that the intruder reached and that has credentials in hand: that it is out of those hands again.
+
+    Bound to the data map by which it was reached: under another map it has to be stated anew.
+    """
+
+    incident = models.ForeignKey(Incident, on_delete=models.PROTECT, related_name="containments")
+    system = models.TextField()
+    map_digest = models.BinaryField()
+    statement = models.TextField()
+    exhibit = models.TextField(blank=True)
+    approval = models.BigIntegerField(unique=True)
+    signed_by = ArrayField(models.TextField())
+    determined_by = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="incidents_containment_stated", condition=~Q(statement=""))]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import Entry
+from tocsin.inventory import queries as inventory
 from tocsin.inventory.types import CutGate, Missing, StoreCut, StoreReached
 from tocsin.kernel import sql
 from tocsin.kernel.errors import NotFound
 
-from .models import ExposedSubject, Exposure, Fact, Incident, StoreReach
-from .types import CohortInfo, ExposureDiff, ExposureInfo, FactInfo, IncidentInfo, JurisdictionDiff
+from .models import Containment, ExposedSubject, Exposure, Fact, Incident, StoreReach
+from .types import CohortInfo, ContainmentFinding, ExposureDiff, ExposureInfo, FactInfo, IncidentInfo, JurisdictionDiff
 
 SHOWN_MAX = 500
 PAGE_MAX = 100_000
@@ -90,6 +93,29 @@ def exposure_diff(old: int, new: int) -> ExposureDiff:
 def is_exposed(exposure: int, subject: int) -> bool:
     """Tell whether somebody stands in an exposure."""
     return ExposedSubject.objects.filter(exposure_id=exposure, subject_id=subject).exists()
+
+
+def containment(incident: int) -> list[ContainmentFinding]:
+    """Return the systems that have credentials in hand and that the intruder controls by the newest exposure, with what was determined.
+
+    By their keys. Empty for an incident that is not scoped, or unknown: nothing is known to be reached. Computed from the map that the
+    exposure was frozen with, so a map loaded since changes nothing.
+    """
+    row = Exposure.objects.filter(incident_id=incident).select_related("incident").order_by("-version").first()
+    if row is None:
+        return []
+    digest = bytes(row.map_digest)
+    controlled = set(inventory.reach(row.incident.hosts, stolen=row.incident.stolen, digest=digest).controlled)
+    stated = {c.system: c for c in Containment.objects.filter(incident_id=incident, map_digest=digest).order_by("pk")[:FACTS_MAX]}
+    found = []
+    for s in inventory.map_of(digest).systems:
+        if s.handles_credentials and s.key in controlled:
+            bare = ContainmentFinding(system=s.key, handles=s.handles_credentials)
+            c = stated.get(s.key)
+            found.append(
+                replace(bare, statement=c.statement, exhibit=c.exhibit, signed_by=tuple(c.signed_by), at=c.at) if c is not None else bare
+            )
+    return found
 
 
 def timeline(incident: int, *, after_id: int = 0, limit: int = 500) -> list[Entry]:

@@ -147,3 +147,23 @@ class FactInfo:
     at: datetime
     supersedes: int | None
     superseded_by: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainmentFinding:
+    """A system that has credentials in hand (what of them: `handles`, of `inventory.types.HANDLES`) and that the intruder controls.
+
+    `statement` is what two people (`signed_by`) have determined about it, None while nobody has.
+    """
+
+    system: str
+    handles: tuple[str, ...]
+    statement: str | None = None
+    exhibit: str = ""
+    signed_by: tuple[str, ...] = ()
+    at: datetime | None = None
+
+    @property
+    def contained(self) -> bool:
+        """Tell whether a signed determination stands."""
+        return self.statement is not None

@@ -38,13 +38,13 @@ def map_of(digest: bytes) -> DataMap:
     return _map(version)
 
 
-def reach(hosts: Sequence[str], *, stolen: Sequence[str] = ()) -> ReachReport:
-    """Return what an intruder on these hosts, holding these stolen roles and keys, reaches in the current map.
+def reach(hosts: Sequence[str], *, stolen: Sequence[str] = (), digest: bytes | None = None) -> ReachReport:
+    """Return what an intruder on these hosts, holding these stolen roles and keys, reaches in the current map, or in that of a digest.
 
-    Raises NotFound naming every host that the map does not know.
+    Raises NotFound naming every host that the map does not know, or if there is no such map.
     """
     try:
-        return policy.reach(current_map(), hosts, stolen=stolen)
+        return policy.reach(current_map() if digest is None else map_of(digest), hosts, stolen=stolen)
     except KeyError as e:
         raise NotFound(f"the data map has no system {e.args[0]}") from None
 

@@ -63,6 +63,8 @@ MASK_BITS_MAX = 63  # a mask is a PostgreSQL bigint
 REGIMES = ("phi", "phr", "glba", "reg_sp", "cpni")
 PEOPLE = ("customer", "employee", "supplier")
 KINDS = ("host", "service", "desk")
+# What a system can have in hand of the credentials themselves: whoever controls it sees, or makes, the new ones too.
+HANDLES = ("login", "reset_site", "mail_relay", "operator_identity", "tocsin")
 EVERYBODY = "*"  # stands in a path where a list was not stated and so lets everybody in
 NOBODY = "-"  # stands for the lacking role where a list names none
 
@@ -120,6 +122,7 @@ class SystemMap:
     admins: tuple[str, ...] | None
     can_connect: tuple[str, ...]
     evidence: Mapping[str, tuple[str, ...]]
+    handles_credentials: tuple[str, ...] = ()  # of HANDLES
 
 
 @dataclass(frozen=True, slots=True)

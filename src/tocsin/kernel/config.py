@@ -19,6 +19,7 @@
     [passwords] filter (a filter of breached passwords; empty: the built-in one), range_url (a range API to ask too; empty: none),
                range_fail = "open" | "closed" (what its silence means), pepper (name of a key; empty: none)
     [connectors.NAME]  adapter (dotted path), population, secret (name of a sealed secret, else NAME), and the adapter's own options
+    [credentials] grace_h, contact_freeze_h
 
 Environment: TOCSIN_HOME, TOCSIN_DATABASE_URL, TOCSIN_PROCESS (which of the processes below this is).
 The file is optional: without it every value has its default, so that type checkers and tests can load the settings.
@@ -46,6 +47,7 @@ GATE_UNKNOWN = ("refuse", "allow")
 ESTATE_KINDS = ("demo", "drill", "live")
 CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit")}
 CONNECTOR_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+HOURS_MAX = 8_784
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,14 @@ class ConnectorTable:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """How many hours after a cutover old hashes are erased, and for how long nobody may change where mail of an account goes."""
+
+    grace_h: float = 72.0
+    contact_freeze_h: float = 72.0
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it, immutable."""
 
@@ -187,6 +197,7 @@ class Config:
     keys: KeyFiles = field(default_factory=KeyFiles)
     passwords: Passwords = field(default_factory=Passwords)
     connectors: Mapping[str, ConnectorTable] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 SECTIONS: dict[str, type] = {
@@ -200,6 +211,7 @@ SECTIONS: dict[str, type] = {
     "vault": Vault,
     "keys": KeyFiles,
     "passwords": Passwords,
+    "credentials": Credentials,
 }
 
 
@@ -262,15 +274,16 @@ def _connectors(tables: Any, faults: list[Fault]) -> dict[str, ConnectorTable]:
 def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]) -> Any:
     known = {f.name: f for f in fields(shape)}
     good: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, said in values.items():
         if key not in known:
-            faults.append(Fault(f"{name}.{key}", repr(value), f"a known key: {', '.join(known)}"))
+            faults.append(Fault(f"{name}.{key}", repr(said), f"a known key: {', '.join(known)}"))
             continue
         wanted = type(known[key].default)
-        if wanted is float and type(value) is int:
-            good[key] = float(value)
-        elif type(value) is not wanted:
+        value = float(said) if wanted is float and type(said) is int else said
+        if type(value) is not wanted:
             faults.append(Fault(f"{name}.{key}", repr(value), f"a value of type {wanted.__name__}"))
+        elif isinstance(value, float) and key.endswith("_h") and not 0 <= value <= HOURS_MAX:
+            faults.append(Fault(f"{name}.{key}", repr(value), f"hours from 0 to {HOURS_MAX}"))
         elif isinstance(value, int) and key.endswith("port") and not 0 < value < 65_536:
             faults.append(Fault(f"{name}.{key}", repr(value), "a port from 1 to 65535"))
         elif value not in CHOICES.get(f"{name}.{key}", (value,)):

@@ -20,10 +20,12 @@ NEEDS = 2  # different people, always
 # Each role named must be held by one of the signers.
 RULES: dict[str, tuple[str, ...]] = {
     "incidents.declare": ("commander",),
+    "incidents.contain": ("commander",),
     "credentials.commit": ("identity",),
     "credentials.abort": ("identity",),
     "connectors.arm": ("identity",),
     "connectors.abort": ("identity",),
+    "credentials.erase": ("identity",),
     "notices.start": ("communications", "legal"),
     "notices.resume": ("communications",),
     "notices.release_lane": ("communications",),

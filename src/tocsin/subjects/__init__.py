@@ -2,7 +2,7 @@
 
 Tables: `subjects_subject` (one per account), `subjects_contact` (sealed e-mail, phone, addresses), `subjects_holding` and
 `subjects_holdingstore` (dictionary of holding profiles), `subjects_card` (token and last four digits, never a card number),
-`subjects_import`, `subjects_reject`.
+`subjects_contactchange` (what a contact point was before it changed), `subjects_contactfreeze`, `subjects_import`, `subjects_reject`.
 
 Terms: a *holding profile* is the tuple (store -> element mask) of one person; thousands of profiles describe millions of people, so that
 an incident is scoped with a GROUP BY. *Residence* is the jurisdiction by the best address known, with its *basis*. The *salt* of a subject

@@ -18,17 +18,23 @@ from django.db import connection, transaction
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, sql
-from tocsin.kernel.errors import BadInput, Refused, ensure
+from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
+from tocsin.kernel.private import Private
+from tocsin.kernel.sealing import lookup_digest, open_sealed, seal
 
+from . import queries
 from .intake import Batch, Checked, Reader
 from .lines import Lines, Row
-from .models import Holding, HoldingStore, Import, Subject
+from .models import Contact, ContactFreeze, Holding, HoldingStore, Import, Subject
+from .policy import mailbox
 from .policy import mapping as policy
 from .types import FileMapping, ImportReport
 
 BATCH_ROWS = 10_000
 PROFILES_MAX = 100_000
 FORGET_ROWS = 10_000
+CHANGEABLE = ("email", "phone")
+PHONE_CHARS_MAX = 40
 TWICE = "the file names this customer before"
 IMPORT_LOCK = 0x73756273  # advisory lock: one import at a time
 CARD_COLUMNS = ("customer_id", "token", "last4")
@@ -72,7 +78,7 @@ def import_file(
         rows = lines.rows()
         while taken := list(islice(rows, BATCH_ROWS)):
             batch = _checked(reader, taken, profiles=profiles)
-            _write(reader, batch, at=at)
+            _write(reader, batch, at=at, by=by)
             counts.add(batch, rows=len(taken))
             if len(counts.rejects) > REJECTS_MAX:
                 raise BadInput.of("file", f"more than {REJECTS_MAX} bad rows", "a file that fits its mapping")
@@ -105,6 +111,60 @@ def attach_cards(path: Path, *, store: str, at: datetime, by: str, rejects: Path
         report = _finish("cards", counts, sha256=lines.sha256, at=at, by=by, type=EventType.CARDS_ATTACHED)
     file = _write_rejects(rejects or path.with_name(f"{path.name}.rejects.csv"), sorted(counts.rejects))
     return ImportReport(**report, rejects_file=file, seconds=clock.monotonic() - began)
+
+
+def change_contact(
+    subject: int, *, kind: str, value: Private[str], at: datetime, by: str, reauthenticated: bool, incident: int | None = None
+) -> bool:
+    """Put another e-mail address or phone number in the place of somebody's; tell whether it is another one. What it was is kept, sealed.
+
+    `reauthenticated`: whoever asks has just shown the password again (ASVS 5.0 7.5.1), or a member of staff answers for it. Raises BadInput
+    for what is no address or number, NotFound for who is unknown or forgotten, Refused without that proof, or while a freeze lasts. Joins
+    the caller's transaction: contact point, history and the log's entry.
+    """
+    if kind not in CHANGEABLE:
+        raise BadInput.of("kind", kind, f"one of {', '.join(CHANGEABLE)}")
+    if not reauthenticated:
+        raise Refused(f"the {kind} of an account is changed only by who has just shown its password")
+    if until := queries.contacts_frozen_until(at):
+        raise Refused(f"contact points are frozen until {clock.iso(until)}: an address changed now may be a stranger's")
+    lookup, provider, stored = None, "", value.reveal().strip()
+    if kind == "email":
+        found = mailbox.normalise(stored)
+        if isinstance(found, str):
+            raise BadInput.of("email", f"{len(stored)} characters", f"an e-mail address ({found})")
+        stored, provider, lookup = found.address, found.provider, lookup_digest(found.key, purpose="email")
+    elif not (0 < len(stored) <= PHONE_CHARS_MAX and stored.isprintable()) or policy.is_card_number(stored):
+        raise BadInput.of("phone", f"{len(stored)} characters", f"a phone number of at most {PHONE_CHARS_MAX} characters")
+    context = f"subjects_contact|{subject}|{kind}"
+    with transaction.atomic():
+        salt = queries.salts([subject]).get(subject)
+        if salt is None:
+            raise NotFound(f"no subject {subject}")
+        old = Contact.objects.filter(subject_id=subject, kind=kind, rank=0).values_list("sealed", flat=True).first()
+        if old is not None and open_sealed(old, context=context).reveal().decode() == stored:
+            return False
+        sql.execute(
+            "subjects",
+            "change_contact",
+            subject=subject,
+            kind=kind,
+            sealed=seal(stored, context=context),
+            lookup=lookup,
+            provider=provider,
+            at=at,
+            changed_by="customer" if by == "customer" else "operator",
+            by=by,
+        )
+        evidence.record_subject(
+            EventType.CONTACT_CHANGED, at=at, actor=by, incident=incident, subject=subject, salt=salt, body={"kind": kind}
+        )
+        return True
+
+
+def freeze_contacts(*, until: datetime, reason: str, at: datetime, by: str) -> None:
+    """Let nobody's contact points be changed one by one until then. Joins the caller's transaction; an earlier freeze is not shortened."""
+    ContactFreeze.objects.create(until=until, reason=reason, at=at, by=by)
 
 
 def forget(subjects: Sequence[int], *, incident: int | None, at: datetime, by: str) -> int:
@@ -199,13 +259,15 @@ def _checked(reader: Reader, rows: Sequence[Row], *, profiles: _Profiles) -> Bat
     return batch
 
 
-def _write(reader: Reader, batch: Batch, *, at: datetime) -> None:
+def _write(reader: Reader, batch: Batch, *, at: datetime, by: str) -> None:
     """Copy a batch into the register: new people straight into their table, known ones by way of staging."""
     if batch.changed:
         sql.copy_in("subjects_incoming", KNOWN_COLUMNS, batch.changed)
         sql.execute("subjects", "merge")
     sql.copy_in("subjects_subject", SUBJECT_COLUMNS, ((*person, at) for person in batch.new))
     sql.copy_in("subjects_contact", CONTACT_COLUMNS, reader.contacts(batch.people))
+    if batch.changed:
+        sql.execute("subjects", "changed_addresses", at=at, by=by)
     sql.copy_in("subjects_seen", ("external_id",), batch.seen)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from .types import BASES, CONTACT_KINDS
+from .types import BASES, CHANGED_BY, CONTACT_KINDS
 
 
 class Holding(models.Model):
@@ -69,6 +69,37 @@ class Contact(models.Model):
             models.CheckConstraint(name="subjects_contact_kind", condition=models.Q(kind__in=list(CONTACT_KINDS))),
         ]
         indexes = [models.Index(fields=["lookup"], name="subjects_contact_lookup", condition=models.Q(lookup__isnull=False))]
+
+
+class ContactChange(models.Model):
+    """What a contact point was before it changed, as sealed then (None: there was none): an intruder's first act is to change the address.
+
+    Of an import only e-mail addresses: they alone can be compared without opening them. No foreign key is checked, as for `Contact`.
+    """
+
+    subject = models.ForeignKey(Subject, on_delete=models.CASCADE, db_constraint=False)
+    kind = models.TextField()
+    sealed = models.BinaryField(null=True)
+    lookup = models.BinaryField(null=True)
+    provider = models.TextField(default="")
+    changed_at = models.DateTimeField(db_index=True)
+    changed_by = models.TextField()
+    by = models.TextField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="subjects_contactchange_kind", condition=models.Q(kind__in=list(CONTACT_KINDS))),
+            models.CheckConstraint(name="subjects_contactchange_by", condition=models.Q(changed_by__in=list(CHANGED_BY))),
+        ]
+
+
+class ContactFreeze(models.Model):
+    """Until when nobody's contact points may be changed one by one, and why. A later row does not shorten an earlier one."""
+
+    until = models.DateTimeField()
+    reason = models.TextField()
+    at = models.DateTimeField()
+    by = models.TextField()
 
 
 class Card(models.Model):

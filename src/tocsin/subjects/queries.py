@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 
 from django.db import connection
+from django.db.models import Count, Max
 
 from tocsin.kernel import sql
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest, open_sealed
 
-from .models import Contact, HoldingStore, Reject, Subject
+from .models import Contact, ContactChange, ContactFreeze, HoldingStore, Reject, Subject
 from .policy import mailbox
-from .types import Contactable, Postal
+from .types import Contactable, FormerContact, Postal
 
 ESTIMATE_ABOVE = 1_000_000
 SHOWN_MAX = 1_000
+FORMER_MAX = 10
 
 
 def count() -> int:
@@ -89,6 +92,40 @@ def postal(subjects: Sequence[int]) -> list[Postal]:
         )
         for subject, external_id, name, kind, sealed, locale in sql.rows("subjects", "postal", subjects=list(subjects))
     ]
+
+
+def changed_since(since: datetime, *, after: int = 0, limit: int = 10_000) -> list[int]:
+    """Return people whose contact points were changed at or after an instant, by number; page by giving the last one as `after`."""
+    found = ContactChange.objects.filter(changed_at__gte=since, subject_id__gt=after).order_by("subject_id")
+    return list(found.values_list("subject_id", flat=True).distinct()[:limit])
+
+
+def changed_count(since: datetime) -> int:
+    """Return of how many people contact points were changed at or after an instant. Index on changed_at."""
+    return ContactChange.objects.filter(changed_at__gte=since).aggregate(n=Count("subject_id", distinct=True))["n"] or 0
+
+
+def former_contacts(subject: int, *, since: datetime) -> list[FormerContact]:
+    """Return the e-mail addresses, opened, that somebody had before each change at or after an instant; the newest change first.
+
+    Without the address of now, and each once. At most FORMER_MAX.
+    """
+    context = f"subjects_contact|{subject}|email"
+    now = Contact.objects.filter(subject_id=subject, kind="email").values_list("lookup", flat=True)
+    seen, former = {bytes(n) for n in now if n is not None}, []
+    changes = ContactChange.objects.filter(subject_id=subject, kind="email", changed_at__gte=since, sealed__isnull=False).order_by("-pk")
+    for change in changes[:FORMER_MAX]:
+        lookup = bytes(change.lookup or b"")
+        if lookup not in seen and change.sealed is not None:
+            seen.add(lookup)
+            former.append(FormerContact(subject=subject, address=_text(bytes(change.sealed), context), changed_at=change.changed_at))
+    return former
+
+
+def contacts_frozen_until(at: datetime) -> datetime | None:
+    """Return until when contact points may not be changed one by one, None if nothing forbids it."""
+    until: datetime | None = ContactFreeze.objects.filter(at__lte=at, until__gt=at).aggregate(until=Max("until"))["until"]
+    return until
 
 
 def profiles() -> dict[int, dict[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tocsin.kernel.private import Private
@@ -12,6 +13,7 @@ BASES = ("verified", "billing", "shipping", "phone", "ip", "none")
 ADDRESS_KINDS = ("verified", "billing", "shipping")  # best evidence of residence first
 CONTACT_KINDS = ("email", "phone", *ADDRESS_KINDS)
 UNKNOWN = "ZZ"
+CHANGED_BY = ("import", "customer", "operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,15 @@ class Postal:
     name: Private[str]
     address: Private[dict[str, str]]
     locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormerContact:
+    """An e-mail address that somebody had until it was changed, opened. An import may have learned of the change later than it was made."""
+
+    subject: int
+    address: Private[str]
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

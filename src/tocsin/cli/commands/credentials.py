@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from tocsin.cli import output
 from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock
-from tocsin.kernel.errors import BadInput, NotFound
+from tocsin.kernel.errors import BadInput, Fault, NotFound
 
 app_ = typer.Typer(no_args_is_help=True, help="Passwords, sessions, reset links: end every older one.")
 
@@ -38,21 +39,102 @@ def import_(file: Path) -> None:
 def arm(
     incident: Annotated[int, typer.Option(help="The incident that makes it necessary.")],
     population: str = "customers",
+    cohort: Annotated[int | None, typer.Option(help="Only these; the default is everybody. Needs a reason.")] = None,
+    reason: Annotated[str, typer.Option(help="Why not everybody.")] = "",
+    classes: Annotated[
+        str | None, typer.Option(help="Classes to end, with commas; the default is what a copied database makes worthless.")
+    ] = None,
 ) -> None:
-    """Dry run: count what a cutover would end. Nothing ends yet."""
+    """Dry run: count what a cutover would end, by class and cohort, and say what else to know. Nothing ends yet."""
     from tocsin.credentials import actions
+    from tocsin.credentials.types import BREACH_CLASSES
 
+    wanted = tuple(c.strip() for c in classes.split(",")) if classes is not None else BREACH_CLASSES
     with estate():
-        output.emit(actions.arm(population=population, incident=incident, at=clock.now(), by=actor()))
+        armed = actions.arm(
+            population=population, classes=wanted, incident=incident, cohort=cohort, reason=reason, at=clock.now(), by=actor()
+        )
+    output.emit(armed)
 
 
 @app_.command()
-def commit(cutover: int, approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None) -> None:
+def commit(
+    cutover: int,
+    approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None,
+    override: Annotated[str, typer.Option(help="Why to go on although a reached system is not contained; both signatures cover it.")] = "",
+) -> None:
     """End every older credential of an armed cutover in one commit. The first call asks for the approval and exits 3."""
     from tocsin.credentials import actions
 
     with estate():
-        output.emit(actions.commit(cutover, approval=approval, at=clock.now(), by=actor()))
+        output.emit(actions.commit(cutover, approval=approval, override=override, at=clock.now(), by=actor()))
+
+
+@app_.command()
+def widen(cutover: int) -> None:
+    """Arm for everybody what was narrow: the same classes, without whom it has covered already. Then commit it."""
+    from tocsin.credentials import actions
+
+    with estate():
+        output.emit(actions.widen(cutover, at=clock.now(), by=actor()))
+
+
+@app_.command()
+def cohort(
+    number: int,
+    reason: Annotated[str, typer.Option(help="Why these people are a cohort of their own.")],
+    customers: Annotated[Path | None, typer.Option(help="A file with one customer id a line.")] = None,
+    exposure: Annotated[int | None, typer.Option(help="The people of this frozen exposure.")] = None,
+    set_before: Annotated[
+        str | None, typer.Option(help="Whose password was set before this instant (ISO 8601), or nobody knows when.")
+    ] = None,
+    population: str = "customers",
+) -> None:
+    """Move accounts into a cohort, for a cutover narrower than everybody."""
+    from tocsin.credentials import actions
+    from tocsin.subjects import queries as subjects
+
+    before = _instant("--set-before", set_before) if set_before is not None else None
+    with estate(), output.meter("accounts") as progress:
+        chosen = None
+        if customers is not None:
+            ids = _lines(customers)
+            known = subjects.by_external_ids(ids)
+            if unknown := [i for i in ids if i not in known]:
+                raise BadInput([Fault(str(customers), i, "a customer of the register") for i in unknown[:100]])
+            chosen = list(known.values())
+        report = actions.assign_cohort(
+            number, subjects=chosen, exposure=exposure, set_before=before, reason=reason, population=population, at=clock.now(), by=actor(),
+            progress=progress,
+        )  # fmt: skip
+    output.emit(report)
+
+
+@app_.command()
+def contain(
+    incident: int,
+    system: str,
+    statement: Annotated[str, typer.Option(help="How it was got out of the intruder's hands.")],
+    exhibit: Annotated[str, typer.Option(help="The exhibit that shows it.")] = "",
+    approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None,
+) -> None:
+    """Determine that a reached system which has credentials in hand is contained. The first call asks for the approval and exits 3."""
+    from tocsin.incidents import actions
+
+    with estate():
+        made = actions.determine_containment(
+            incident, system=system, statement=statement, exhibit=exhibit, approval=approval, at=clock.now(), by=actor()
+        )
+    output.emit({"determination": made, "incident": incident, "system": system})
+
+
+@app_.command()
+def erase(cutover: int, approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None) -> None:
+    """Erase the old hashes of a committed cutover now, not after the grace period. There is no way back. The first call exits 3."""
+    from tocsin.credentials import actions
+
+    with estate():
+        output.emit(actions.erase(cutover, approval=approval, at=clock.now(), by=actor()))
 
 
 @app_.command()
@@ -114,9 +196,11 @@ def status(population: str = "customers") -> None:
 
     with estate():
         found = queries.status(population)
+        there, erasure = queries.cohorts(population), queries.erasure(found.cutover) if found.cutover is not None else None
     canaries = {"tried": found.canaries_tried, "refused": found.canaries_refused}
     output.emit({"population": found.population, "state": found.state, "epoch": found.epoch, "live": found.live, "dead": found.dead,
-                 "sealed": found.sealed, "nodes": found.nodes, "canaries": canaries})  # fmt: skip
+                 "sealed": found.sealed, "nodes": found.nodes, "canaries": canaries,
+                 "cutover": found.cutover, "cohorts": there, "erasure": erasure})  # fmt: skip
 
 
 @filter_.command("build")
@@ -154,3 +238,20 @@ def pepper(name: str) -> None:
     with estate(database=False):
         sealing.create_pepper(name)
     output.emit({"pepper": name})
+
+
+def _instant(option: str, text: str) -> datetime:
+    try:
+        return clock.parse_iso(text)
+    except ValueError as e:
+        raise BadInput.of(option, text, f"an instant with its offset, such as 2012-07-01T00:00:00Z ({e})") from None
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the customer ids of a file, each once, in its order."""
+    try:
+        return list(dict.fromkeys(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()))
+    except OSError as e:
+        raise BadInput.of("--customers", str(file), f"a file that can be read ({e.strerror})") from None
+    except UnicodeDecodeError:
+        raise BadInput.of("--customers", str(file), "UTF-8 text, one customer id a line") from None

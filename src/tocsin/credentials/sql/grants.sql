@@ -25,6 +25,10 @@ REVOKE ALL ON FUNCTION credentials_redeem_to FROM PUBLIC, tocsin_operator, tocsi
 REVOKE ALL ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
   credentials_pace, credentials_ask_in_turn, credentials_reserve_try, credentials_forget_tries, credentials_forget_tries_of
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON credentials_erasure, credentials_heldhashes, credentials_contactrequest
+  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_dead_hashes, credentials_erase, credentials_unerased, credentials_ask_contact, credentials_confirm_contact
+  FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
 GRANT SELECT ON credentials_live_credential, credentials_live_session, credentials_live_resettoken TO tocsin_public, tocsin_operator;
@@ -102,3 +106,18 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_roomlimit TO tocsin_operator
 GRANT EXECUTE ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
   credentials_ask_in_turn, credentials_forget_tries_of TO tocsin_public;
 GRANT EXECUTE ON FUNCTION credentials_reserve_try, credentials_forget_tries TO tocsin_public, tocsin_operator;
+
+-- Erasing dead hashes: begun by time (worker) or by two people (operator, console), carried out by the worker through functions. What is
+-- copied for a legal hold is readable by nobody but the owner of the database.
+GRANT SELECT, INSERT ON credentials_erasure TO tocsin_operator, tocsin_console, tocsin_worker;
+GRANT UPDATE (state, attempt, lease_owner, lease_until, fence, erased, held) ON credentials_erasure TO tocsin_worker;
+GRANT UPDATE (erasing_at, erased_at) ON credentials_cutover TO tocsin_worker;
+GRANT INSERT ON credentials_heldhashes TO tocsin_worker;
+GRANT SELECT (id, cutover_id, first_account, last_account, n, at) ON credentials_heldhashes TO tocsin_operator, tocsin_console, tocsin_worker;
+GRANT EXECUTE ON FUNCTION credentials_unerased TO tocsin_operator, tocsin_console, tocsin_worker;
+GRANT EXECUTE ON FUNCTION credentials_dead_hashes, credentials_erase TO tocsin_worker;
+
+-- Another address of an account: the public process asks and confirms through functions, the worker carries it out.
+GRANT EXECUTE ON FUNCTION credentials_ask_contact, credentials_confirm_contact TO tocsin_public;
+GRANT SELECT, UPDATE ON credentials_contactrequest TO tocsin_worker;
+GRANT UPDATE (login_hmac) ON credentials_account TO tocsin_worker;

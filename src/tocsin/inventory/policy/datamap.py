@@ -2,7 +2,7 @@
 
 Format. A file holds `system: [...]` and `dataset: [...]` as Fides (fideslang 3.1.4) writes them. Ours, under `meta: {tocsin: {...}}`:
   system   kind host|service|desk; zone; runs_as [role]; has_credential [role or key]; admins [role]; can_connect [system or dataset];
-           evidence {tag: exhibit or [exhibits]}
+           handles_credentials [login, reset_site, mail_relay, operator_identity, tocsin]; evidence {tag: exhibit or [exhibits]}
   dataset  zone; people customer|employee|supplier; subject_key field; residence [fields, best first]; language field;
            grants {role: [reads, writes]}; regime [phi, phr, glba, reg_sp, cpni]; vault bool; free_text [codes]; as_of date; evidence;
            fields {collection.field: {element: code or [codes], hash: scheme, cipher: name, key: key id}}
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from tocsin.inventory.types import ELEMENTS, KINDS, PEOPLE, REGIMES, DataMap, FieldMap, Finding, StoreMap, SystemMap
+from tocsin.inventory.types import ELEMENTS, HANDLES, KINDS, PEOPLE, REGIMES, DataMap, FieldMap, Finding, StoreMap, SystemMap
 
 from .yamlsource import DEPTH_MAX, Misread, Path, Source
 
-SYSTEM_TAGS = frozenset({"kind", "zone", "runs_as", "has_credential", "admins", "can_connect", "evidence"})
+SYSTEM_TAGS = frozenset({"kind", "zone", "runs_as", "has_credential", "admins", "can_connect", "handles_credentials", "evidence"})
 DATASET_TAGS = frozenset({
     "zone", "people", "subject_key", "residence", "language", "grants", "regime", "vault", "free_text", "as_of", "evidence", "fields",
 })  # fmt: skip
@@ -149,6 +149,7 @@ class _Reader:
             admins=None if admins is None else self._names(tags, "admins", tags_at),
             can_connect=self._names(tags, "can_connect", tags_at),
             evidence=self._evidence(tags, tags_at, SYSTEM_TAGS),
+            handles_credentials=self._handles(tags, tags_at),
         )
         for tag in ("can_connect", "admins"):
             if tag in tags and tag not in system.evidence:
@@ -354,6 +355,17 @@ class _Reader:
         self.error(at, f"got {value!r}; wanted one of {', '.join(allowed)}")
         return default
 
+    def _handles(self, tags: dict[str, Any], tags_at: _At) -> tuple[str, ...]:
+        """Return what of the credentials a system has in hand, in the order of HANDLES; one name may stand without brackets."""
+        raw = tags.get("handles_credentials")
+        if isinstance(raw, str):
+            tags = {"handles_credentials": [raw]}
+        named = self._names(tags, "handles_credentials", tags_at)
+        for n in named:
+            if n not in HANDLES:
+                self.error(tags_at / "handles_credentials", f"got {n!r}; wanted some of {', '.join(HANDLES)}")
+        return tuple(h for h in HANDLES if h in named)
+
     def _known_code(self, code: str, at: _At) -> bool:
         if code in ELEMENTS:
             return True
@@ -438,6 +450,9 @@ class _Reader:
                 for i, role in enumerate(roles):
                     if role not in listed and role not in keys:
                         self.error(tags_at / tag / i, f"unknown role or key {role!r}: no `admins`, `grants` or `key` names it")
+        if self.systems and not any(s.handles_credentials for _, s in self.systems.values()):
+            at, _ = self.systems[min(self.systems)]
+            self.warn(at, "no system says `handles_credentials`: a cutover cannot tell whether its log-in, mail or reset site was reached")
         residents = {s.people for _, s in self.stores.values() if s.residence}
         for at, store in self.stores.values():
             tags_at = at / "meta" / "tocsin"
@@ -461,6 +476,8 @@ def to_document(map_: DataMap, *, categories_version: str) -> str:
         {
             "key": s.key, "kind": s.kind, "zone": s.zone, "runs_as": s.runs_as, "has_credential": s.has_credential, "admins": s.admins,
             "can_connect": s.can_connect, "evidence": dict(s.evidence),
+            # Left out where it is empty, so that a map which says nothing of it keeps its digest.
+            **({"handles_credentials": s.handles_credentials} if s.handles_credentials else {}),
         }
         for s in map_.systems
     ]  # fmt: skip
@@ -485,6 +502,7 @@ def from_document(text: str, *, digest: bytes) -> DataMap:
             key=s["key"], kind=s["kind"], zone=s["zone"], runs_as=tuple(s["runs_as"]), has_credential=tuple(s["has_credential"]),
             admins=None if s["admins"] is None else tuple(s["admins"]), can_connect=tuple(s["can_connect"]),
             evidence={k: tuple(v) for k, v in s["evidence"].items()},
+            handles_credentials=tuple(s.get("handles_credentials", ())),
         )
         for s in document["systems"]
     )  # fmt: skip

@@ -44,7 +44,10 @@ def open_sealed(blob: bytes | memoryview, *, context: str, name: str = "sealing"
 
 
 def deposit(plain: bytes, *, context: str, to: str = "deposit") -> bytes:
-    """Return a blob that we, holding the public key alone, cannot open again. `to` names the pair of keys. About 0.1 ms."""
+    """Return a blob that we, holding the public key alone, cannot open again. About 0.1 ms.
+
+    `to` names the key pair: `deposit` is opened by the worker, `custody` by the owner of the estate alone.
+    """
     recipient = key(f"{to}_public").reveal()
     own = x25519.X25519PrivateKey.generate()
     public = own.public_key().public_bytes_raw()
@@ -54,7 +57,7 @@ def deposit(plain: bytes, *, context: str, to: str = "deposit") -> bytes:
 
 
 def open_deposit(blob: bytes | memoryview, *, context: str, to: str = "deposit") -> Private[bytes]:
-    """Return what `deposit` sealed. Raises BadInput if it was changed or made for another context or estate."""
+    """Return what `deposit` sealed. Raises BadInput if it was changed or made for another context, key pair or estate."""
     blob = bytes(blob)
     own = x25519.X25519PrivateKey.from_private_bytes(key(to).reveal())
     public, nonce = blob[1 : 1 + POINT_BYTES], blob[1 + POINT_BYTES : 1 + POINT_BYTES + NONCE_BYTES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import account, api, second, views
+from . import account, api, contact, second, views
 
 urlpatterns = [
     path("", views.home),
@@ -27,6 +27,9 @@ urlpatterns = [
     path("account/remove", account.remove),
     path("token", api.token),
     path("me", api.me),
+    path("account/email", contact.change),
+    path("account/email/t/<str:token>", contact.follow_link),
+    path("account/email/confirm", contact.confirm),
     path("check", views.check),
 ]
 handler400 = "tocsin.web.errors.bad_request"
