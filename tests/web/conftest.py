@@ -25,11 +25,7 @@ CHROMIUM = shutil.which("chromium")
 def public_site(settings: Any) -> None:
     """Serve what the public process serves; the settings of the test process are the console's."""
     settings.ROOT_URLCONF = "tocsin.web.public.urls"
-    settings.MIDDLEWARE = [
-        *tocsin_settings._HEADERS,
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    ]
+    settings.MIDDLEWARE = tocsin_settings._PUBLIC
     settings.TEMPLATES = [
         {
             **tocsin_settings.TEMPLATES[0],

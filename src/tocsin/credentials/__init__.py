@@ -2,7 +2,8 @@
 
 Tables: `credentials_population` (customers, staff), `credentials_epoch` (the oldest epoch still valid per population, cohort and class),
 `credentials_account`, `credentials_credential`, `credentials_session`, `credentials_resettoken`, `credentials_cutover`,
-`credentials_cutoverack`, `credentials_nodelease`, `credentials_canary`, `credentials_import`, `credentials_reject`.
+`credentials_cutoverack`, `credentials_nodelease`, `credentials_canary`, `credentials_import`, `credentials_reject`,
+`credentials_letterrequest`, `credentials_affectedanswer`.
 Views: `credentials_live_credential`, `credentials_live_session`, `credentials_live_resettoken`: the only surface through which a process
 reads a credential, and one that cannot yield a dead one. Functions (migrations 0002 and 0003): the only way the public process writes.
 

@@ -13,9 +13,28 @@ from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
 from . import lease
+from .affected import open_affected
+from .codes import letter_life, token_of_code
 from .models import Cutover, CutoverAck, Epoch, Population, Reject
+from .post import link_life
 from .sign_in import digest
+from .suggestion import four_words
 from .types import SESSION_LIFE, CutoverInfo, CutoverStatus, ResetCounts, SessionInfo, TokenInfo
+
+__all__ = [
+    "all_were_reset",
+    "cutover",
+    "four_words",
+    "letter_life",
+    "link_life",
+    "open_affected",
+    "open_token",
+    "rejects",
+    "reset_counts",
+    "session",
+    "status",
+    "token_of_code",
+]
 
 SHOWN_MAX = 1000
 COUNT_SHARE = 6  # a count is kept so many times as long as it took, so that counting never fills more than a seventh of the time

@@ -18,7 +18,6 @@ LOGIN_CHARS_MAX = 254  # RFC 5321 s4.5.3.1.3, less the angle brackets
 PASSWORD_CHARS_MIN = 15  # NIST SP 800-63B-4 s3.1.1.2: a password that is the only factor
 PASSWORD_BYTES_MAX = 4096
 TOKEN_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
-TOKEN_LIFE = timedelta(minutes=30)
 SESSION_LIFE = timedelta(hours=12)
 
 
@@ -58,6 +57,33 @@ class TokenInfo:
     """A reset link that would work now."""
 
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedIncident:
+    """What one incident reached of somebody: element codes that could be read, and codes that could be taken in scrambled form only."""
+
+    discovered_at: datetime
+    readable: tuple[str, ...]
+    scrambled: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedInfo:
+    """The answer to "was I affected?" as it was on `answered_at`. `known` is False while no incident has been scoped."""
+
+    known: bool
+    incidents: tuple[AffectedIncident, ...]
+    answered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLetterReport:
+    """What an export of letters with codes wrote, and how many it left out because no postal address is known any more."""
+
+    letters: int
+    skipped: int
+    file: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,9 @@ class EventType(IntEnum):
     PERSONAL_DATA_READ = 90
     FORECAST_MADE = 100
     PACE_SET = 101
+    RESET_LETTER_ASKED = 66
+    RESET_LETTER_PRINTED = 67
+    AFFECTED_ANSWERED = 68
 
     @property
     def label(self) -> str:
@@ -63,7 +66,7 @@ class EventType(IntEnum):
 # Always of one customer: found by that customer, never in the list of acts.
 OF_CUSTOMERS = frozenset({
     EventType.RESET_REQUESTED, EventType.PASSWORD_RESET, EventType.NOTICE_HANDED_OVER, EventType.NOTICE_FAILED, EventType.NOTICE_IN_DOUBT,
-    EventType.LETTER_QUEUED,
+    EventType.LETTER_QUEUED, EventType.RESET_LETTER_ASKED, EventType.RESET_LETTER_PRINTED, EventType.AFFECTED_ANSWERED,
 })  # fmt: skip
 
 

@@ -4,7 +4,9 @@
     [company]  name, brand, domain, locale
     [web]      console_port, public_port, public_url, secure_cookies
     [mail]     transport (dotted path of an adapter), relay_host, relay_port, from_address, from_name, help_address,
-               bounce_domain, dkim_domain, dkim_selector, connections, messages_per_connection, rate_per_s
+               bounce_domain, dkim_domain, dkim_selector, connections, messages_per_connection, rate_per_s,
+               reset_from_address (default: password@ the domain of from_address)
+    [credentials] link_minutes, letter_days
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
     [vault]    socket (default HOME/vault/vault.sock)
@@ -73,6 +75,20 @@ class Mail:
     connections: int = 8
     messages_per_connection: int = 1000
     rate_per_s: float = 100000.0
+    reset_from_address: str = ""
+
+    @property
+    def reset_from(self) -> str:
+        """Return the sender of mail that one person waits for: not the one that a mailing to millions may wear out."""
+        return self.reset_from_address or f"password@{self.from_address.rpartition('@')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How long a mailed link is good after the relay took it (at most a day: SP 800-63B-4), and a code by letter after it was printed."""
+
+    link_minutes: int = 30
+    letter_days: int = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +136,7 @@ class Config:
     practice: Practice = field(default_factory=Practice)
     vault: Vault = field(default_factory=Vault)
     keys: KeyFiles = field(default_factory=KeyFiles)
+    credentials: Credentials = field(default_factory=Credentials)
 
 
 SECTIONS: dict[str, type] = {
@@ -131,7 +148,9 @@ SECTIONS: dict[str, type] = {
     "practice": Practice,
     "vault": Vault,
     "keys": KeyFiles,
+    "credentials": Credentials,
 }
+RANGES = {"credentials.link_minutes": range(5, 24 * 60 + 1), "credentials.letter_days": range(3, 61)}
 
 
 def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
@@ -171,6 +190,8 @@ def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]
             faults.append(Fault(f"{name}.{key}", repr(value), f"a value of type {wanted.__name__}"))
         elif isinstance(value, int) and key.endswith("port") and not 0 < value < 65_536:
             faults.append(Fault(f"{name}.{key}", repr(value), "a port from 1 to 65535"))
+        elif (allowed := RANGES.get(f"{name}.{key}")) and value not in allowed:
+            faults.append(Fault(f"{name}.{key}", repr(value), f"a number from {allowed.start} to {allowed.stop - 1}"))
         else:
             good[key] = value
     return shape(**good)

@@ -69,3 +69,12 @@ def status(population: str = "customers") -> None:
     canaries = {"tried": found.canaries_tried, "refused": found.canaries_refused}
     output.emit({"population": found.population, "state": found.state, "epoch": found.epoch, "live": found.live, "dead": found.dead,
                  "sealed": found.sealed, "nodes": found.nodes, "canaries": canaries})  # fmt: skip
+
+
+@app_.command()
+def letters(out: Annotated[Path, typer.Option(help="A new CSV file for the print house; it holds codes that set passwords.")]) -> None:
+    """Print the letters with codes for people who lost their mailbox: each once."""
+    from tocsin.credentials import actions
+
+    with estate():
+        output.emit(actions.print_letters(out, at=clock.now(), by=actor()))

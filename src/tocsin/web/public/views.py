@@ -9,37 +9,35 @@ post forms with `Origin: null`, which no check of the origin can accept; the one
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable
-from datetime import timedelta
 from functools import wraps
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from tocsin.credentials import actions as credentials
 from tocsin.credentials import queries as credentials_now
-from tocsin.credentials.types import LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, SESSION_LIFE, TOKEN_LIFE, TOKEN_SHAPE
+from tocsin.credentials.types import LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, SESSION_LIFE, TOKEN_SHAPE
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Unavailable
 from tocsin.kernel.private import Private
+from tocsin.kernel.wording import Said, said
 from tocsin.notices import queries as notices
 
-LINK_COOKIE = "tocsin_link"
-LINK_PATH = "/passwordchange"
+from .lost import LINK_COOKIE, LINK_PATH
+from .page import SeeOther
+from .page import page as _page
+from .page import put_cookie as _set
+from .page import seal as _seal
+
 SESSION_COOKIE = "tocsin_sign_in"
 CODE_CHARS_MAX = 40
-HSTS_S = 31_536_000
+MAIL_MINUTES = 10  # after so long without mail the page says what to try
 
 View = Callable[..., HttpResponse]
-
-
-class SeeOther(HttpResponseRedirect):
-    """303: go there with a GET, whatever this request was."""
-
-    status_code = 303
 
 
 def waiting_page(view: View) -> View:
@@ -64,20 +62,35 @@ def waiting_page(view: View) -> View:
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Show the site notice and the way to a new password."""
-    return _page(request, "home", notice=notices.site_notice(), all_were_reset=credentials_now.all_were_reset())
+    found = notices.site_notice()
+    spoken = config.current().company.locale if found else ""
+    return _page(request, "home", notice=found, notice_language=spoken, all_were_reset=credentials_now.all_were_reset())
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest) -> HttpResponse:
     """Ask for a reset link: one answer for every address."""
+    all_were_reset = credentials_now.all_were_reset()
     if request.method != "POST":
-        return _page(request, "ask")
+        return _page(request, "ask", all_were_reset=all_were_reset)
     email = request.POST.get("email", "")
     try:
         credentials.request_reset(email, at=clock.now())
     except BadInput:
-        return _page(request, "ask", 422, email=email[:LOGIN_CHARS_MAX], fault=True)
-    return _page(request, "asked", minutes=int(TOKEN_LIFE.total_seconds() // 60))
+        return _page(request, "ask", 422, email=email[:LOGIN_CHARS_MAX], fault=True, all_were_reset=all_were_reset)
+    return asked(request)
+
+
+def asked(request: HttpRequest) -> HttpResponse:
+    """Say what comes now, and what to try if it does not come. Knows of no address: it can be called up by anybody."""
+    return _page(
+        request,
+        "asked",
+        path=f"{LINK_PATH}/asked",
+        minutes=int(credentials_now.link_life().total_seconds() // 60),
+        mail_minutes=MAIL_MINUTES,
+        sender=config.current().mail.reset_from,
+    )
 
 
 @require_safe
@@ -85,7 +98,7 @@ def follow_link(request: HttpRequest, token: str) -> HttpResponse:
     """Move the token from the address into a cookie. Reads and changes nothing else: mail scanners open links before people do."""
     response = SeeOther(f"{LINK_PATH}/new")
     if TOKEN_SHAPE.fullmatch(token):
-        _set(response, LINK_COOKIE, token, TOKEN_LIFE, path=LINK_PATH)
+        _set(response, LINK_COOKIE, token, credentials_now.link_life(), path=LINK_PATH)
     else:
         response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
     return _seal(response, referrer="no-referrer")
@@ -102,9 +115,9 @@ def choose(request: HttpRequest) -> HttpResponse:
         return _choose(request) if found else _dead(request)
     password, again = request.POST.get("password", ""), request.POST.get("password_again", "")
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
-        return _choose(request, 413, [f"It is longer than {PASSWORD_BYTES_MAX} bytes."])
+        return _choose(request, 413, [said("It is longer than {most} bytes.", most=PASSWORD_BYTES_MAX)])
     if password != again:
-        return _choose(request, 422, ["The two entries differ. Please type the same password twice."])
+        return _choose(request, 422, [said("The two entries differ. Please type the same password twice.")])
     try:
         credentials.redeem(token, Private(password), at=clock.now())
     except BadInput as e:
@@ -161,42 +174,21 @@ def check(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, "check")
     code = request.POST.get("code", "").strip()[:CODE_CHARS_MAX]
-    return _page(request, "check", code=code, asked=True, sent=notices.was_sent(code) if code else None)
+    sent = notices.was_sent(code) if code else None
+    return _page(request, "check", code=code, asked=True, sent=sent, notice_language=config.current().company.locale)
 
 
 def _choose(request: HttpRequest, status: int = 200, reasons: list[str] | None = None) -> HttpResponse:
-    return _page(request, "choose", status, reasons=reasons or [], chars_min=PASSWORD_CHARS_MIN)
+    words = credentials_now.four_words(secrets.randbelow) if "words" in request.GET else ""
+    shown = [_in_their_language(reason) for reason in reasons or []]
+    return _page(request, "choose", status, reasons=shown, chars_min=PASSWORD_CHARS_MIN, words=words)
+
+
+def _in_their_language(reason: str) -> str:
+    return _(reason.key).format(**reason.values) if isinstance(reason, Said) else _(reason)
 
 
 def _dead(request: HttpRequest) -> HttpResponse:
     response = _page(request, "dead", 410)
     response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
-    return response
-
-
-def _page(request: HttpRequest, name: str, status: int = 200, **context: object) -> HttpResponse:
-    current = config.current()
-    frame = {"brand": current.company.brand, "help_address": current.mail.help_address, "here": name}
-    return _seal(render(request, f"public/{name}.html", frame | context, status=status))
-
-
-def _set(response: HttpResponse, name: str, value: str, life: timedelta, *, path: str) -> None:
-    response.set_cookie(
-        name,
-        value,
-        max_age=int(life.total_seconds()),
-        path=path,
-        secure=settings.SESSION_COOKIE_SECURE,
-        httponly=True,
-        samesite="Lax",
-    )
-
-
-def _seal(response: HttpResponse, *, referrer: str = "same-origin") -> HttpResponse:
-    """Add the headers that every answer bears."""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = referrer
-    response.headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
-    if settings.SESSION_COOKIE_SECURE:
-        response.headers["Strict-Transport-Security"] = f"max-age={HSTS_S}; includeSubDomains"
     return response
