@@ -90,19 +90,19 @@ def letters(office: Office, address: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_from_the_notice_to_the_sign_in(real_shop: Path, live_server: LiveServer, page: Page) -> None:
+def test_from_the_notice_to_the_sign_in(real_shop: Path, public_server: LiveServer, page: Page) -> None:
     with running(real_shop, personalities=quiet()) as office:
         (real_shop / "tocsin.toml").write_text(
-            f'[estate]\nkind = "demo"\n[mail]\nrelay_port = {office.smtp_port}\n[web]\npublic_url = "{live_server.url}"\n'
+            f'[estate]\nkind = "demo"\n[mail]\nrelay_port = {office.smtp_port}\n[web]\npublic_url = "{public_server.url}"\n'
         )
         config.current.cache_clear()
-        walk(real_shop, live_server, page, office)
+        walk(real_shop, public_server, page, office)
 
 
-def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -> None:
+def walk(real_shop: Path, public_server: LiveServer, page: Page, office: Office) -> None:
     """Go the whole way; the link comes out of the mailbox, where real SMTP brought it."""
     cut(real_shop)
-    page.goto(live_server.url)
+    page.goto(public_server.url)
     expect(page.get_by_role("heading", level=1)).to_have_text("Please set a new password")
     fits(page)
     page.keyboard.press("Tab")
@@ -113,7 +113,7 @@ def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -
     fits(page)
     work()
     [reset] = letters(office, FIRST.email)
-    links = re.findall(rf"^{re.escape(live_server.url)}/passwordchange/t/\S+$", reset["text"], re.MULTILINE)
+    links = re.findall(rf"^{re.escape(public_server.url)}/passwordchange/t/\S+$", reset["text"], re.MULTILINE)
     assert len(links) == 1
     page.goto(links[0])
     assert page.url.endswith("/passwordchange/new")
@@ -129,7 +129,7 @@ def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -
     type_and_send(page, FIRST.email, GOOD)
     expect(page.get_by_role("heading", level=1)).to_have_text("You are signed in")
     page.get_by_role("button", name="Sign out").press("Enter")
-    page.goto(f"{live_server.url}/account")
+    page.goto(f"{public_server.url}/account")
     assert page.url.endswith("/login")
     page.goto(links[0])
     expect(page.get_by_role("heading", level=1)).to_have_text("This link no longer works")
@@ -138,7 +138,7 @@ def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_overflows(real_shop: Path, live_server: LiveServer, browser: Browser, scheme: Any) -> None:
+def test_axe_finds_nothing_and_nothing_overflows(real_shop: Path, public_server: LiveServer, browser: Browser, scheme: Any) -> None:
     cut(real_shop)
     for width, customer in zip(WIDTHS, PEOPLE, strict=False):  # a second request of the same address would wait behind the first
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
@@ -150,23 +150,23 @@ def test_axe_finds_nothing_and_nothing_overflows(real_shop: Path, live_server: L
             fits(page)
 
         for path in ("/", "/passwordchange", "/login", "/check", "/passwordchange/new", "/nowhere"):
-            page.goto(live_server.url + path)
+            page.goto(public_server.url + path)
             look(path)
-        page.goto(f"{live_server.url}/check")
+        page.goto(f"{public_server.url}/check")
         type_and_send(page, "00000-00000")
         look("unknown code")
-        page.goto(f"{live_server.url}/passwordchange")
+        page.goto(f"{public_server.url}/passwordchange")
         type_and_send(page, customer.email)
         look("asked")
         token = f"{width}".ljust(43, "t")
         assert deliver(token)
-        page.goto(f"{live_server.url}/passwordchange/t/{token}")
+        page.goto(f"{public_server.url}/passwordchange/t/{token}")
         look("choose")
         type_and_send(page, "short", "short")
         look("refused")
         type_and_send(page, f"{GOOD} {width}", f"{GOOD} {width}")
         look("done")
-        page.goto(f"{live_server.url}/login")
+        page.goto(f"{public_server.url}/login")
         type_and_send(page, customer.email, "wrong")
         look("failed")
         type_and_send(page, "", f"{GOOD} {width}")
@@ -174,9 +174,9 @@ def test_axe_finds_nothing_and_nothing_overflows(real_shop: Path, live_server: L
         context.close()
 
 
-def test_the_show_button_shows_and_hides(real_shop: Path, live_server: LiveServer, browser: Browser) -> None:
+def test_the_show_button_shows_and_hides(real_shop: Path, public_server: LiveServer, browser: Browser) -> None:
     page = browser.new_context().new_page()
-    page.goto(f"{live_server.url}/login")
+    page.goto(f"{public_server.url}/login")
     page.locator("#password").fill("visible for a moment")
     button = page.get_by_role("button", name="Show the password")
     button.click()

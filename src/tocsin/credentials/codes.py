@@ -150,7 +150,7 @@ def _postcode_digest(normal: str) -> bytes:
 
 def _code(account: int, person: Postal, *, at: datetime) -> tuple[str, int | None, int]:
     """Return a fresh code of an account, with the incident and epoch it belongs to; an older letter's code ends."""
-    code = policy.code_of(secrets.randbits(5 * policy.CODE_CHARS))
+    code, request = policy.code_of(secrets.randbits(5 * policy.CODE_CHARS)), uuid4()
     words = policy.context_words(person.name.reveal())
     for reached in subjects.contactables([person.subject]):
         words |= policy.context_words(reached.address.reveal().rpartition("@")[0])
@@ -159,13 +159,13 @@ def _code(account: int, person: Postal, *, at: datetime) -> tuple[str, int | Non
         "credentials",
         "insert_token",
         token=digest(code),
-        request=uuid4(),
+        request=request,
         account=account,
         context=context_of(account, words),
         at=at,
         expires_at=at + letter_life(),
     )[0]
-    ResetToken.objects.filter(token_sha256=digest(code)).update(channel="letter")
+    ResetToken.objects.filter(request=request).update(channel="letter")
     return code, incident, epoch
 
 

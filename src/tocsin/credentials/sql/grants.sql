@@ -43,7 +43,7 @@ GRANT SELECT, INSERT, UPDATE ON credentials_lift TO tocsin_operator, tocsin_work
 -- Links by mail start to live when the relay took them; codes by post are made where they are printed; answers to "was I affected?" are made
 -- by the worker and read by their token alone.
 GRANT SELECT (outbound, handed_over_at, channel), UPDATE (expires_at, outbound, handed_over_at) ON credentials_resettoken TO tocsin_worker;
-GRANT SELECT (channel), UPDATE (channel, revoked_at) ON credentials_resettoken TO tocsin_operator;
+GRANT SELECT (request, channel), UPDATE (channel, revoked_at) ON credentials_resettoken TO tocsin_operator;
 GRANT SELECT, INSERT ON credentials_letterrequest TO tocsin_worker;
 GRANT SELECT, UPDATE ON credentials_letterrequest TO tocsin_operator;
 GRANT SELECT ON credentials_letterrequest TO tocsin_console;
