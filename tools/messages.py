@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "tocsin"
 LANGUAGES = ("es", "fr", "de", "pt", "zh_Hans")
 KEYWORDS = {"_": None, "gettext": None, "gettext_noop": None, "gettext_lazy": None, "said": None}
+HEAD = "# Texts for customers. Made by `python -m tools.messages`; translations are written here."
 DATE = datetime(2026, 1, 1, tzinfo=UTC)  # a catalogue is a function of its texts, not of the clock
 
 
@@ -72,7 +73,7 @@ def catalogue(language: str) -> Catalog:
             old = read_po(file, locale=language)
     new = Catalog(
         locale=language, project="Tocsin", version="1", creation_date=DATE, revision_date=DATE, last_translator="Tocsin",
-        language_team=language, msgid_bugs_address="-", fuzzy=False, header_comment="# Texts for customers. Made by `python -m tools.messages`; translations are written here.",
+        language_team=language, msgid_bugs_address="-", fuzzy=False, header_comment=HEAD,
     )  # fmt: skip
     for message, places in texts().items():
         known = old.get(message)

@@ -82,8 +82,9 @@ _HEADERS = [
 ]
 # The public site has no session and no account of its own: less to attack, and no database write on a GET.
 _PUBLIC = [
-    *_HEADERS,
-    "tocsin.web.public.language.LanguageMiddleware",
+    *_HEADERS[:-1],
+    "tocsin.web.public.language.LanguageMiddleware",  # around the errors: their pages speak the reader's language too
+    _HEADERS[-1],
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -171,6 +171,9 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     kind = raw.get("estate", {}).get("kind", "live") if isinstance(raw.get("estate"), dict) else "live"
     if kind not in ESTATE_KINDS:
         faults.append(Fault("estate.kind", repr(kind), f"one of {', '.join(ESTATE_KINDS)}"))
+    web = sections.get("web", Web())
+    if web.secure_cookies and not web.public_url.startswith("https://"):
+        faults.append(Fault("web.public_url", repr(web.public_url), "an https address: secure cookies are never sent to another"))
     if faults:
         raise BadInput(faults)
     return Config(home=home, database_url=database_url, process=process, **sections)

@@ -15,6 +15,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
@@ -49,8 +50,13 @@ class ErrorsMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on: Django hands what a view raises to `process_exception`."""
-        return self.get_response(request)
+        """Pass the request on: Django hands what a view raises to `process_exception`. A method that a page does not have gets a page."""
+        response = self.get_response(request)
+        if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+            return response
+        shown = page(request, HTTPStatus.METHOD_NOT_ALLOWED, _("Please check the address, or start at the first page."))
+        shown.headers["Allow"] = response.headers["Allow"]
+        return shown
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the page for an exception of a view; None for those that Django's handlers answer."""
