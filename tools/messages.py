@@ -1,7 +1,7 @@
 """Keep the message catalogues of customers' pages and letters: `python -m tools.messages` after a text or a translation has changed.
 
 Reads every text that customers may see (templates: `translate` and `blocktranslate`; Python: `_`, `gettext_noop`, `said`), brings
-`src/tocsin/locale/LANGUAGE/LC_MESSAGES/django.po` up to date without losing a translation, and compiles the `.mo` beside it. Prints what
+`src/tocsin/web/locale/LANGUAGE/LC_MESSAGES/django.po` up to date without losing a translation, and compiles the `.mo` beside it. Prints what
 is not translated yet. Translations are written by hand, in the .po files.
 """
 
@@ -29,7 +29,7 @@ DATE = datetime(2026, 1, 1, tzinfo=UTC)  # a catalogue is a function of its text
 
 def po_of(language: str) -> Path:
     """Return where the translations of a language are written."""
-    return SRC / "locale" / language / "LC_MESSAGES" / "django.po"
+    return SRC / "web" / "locale" / language / "LC_MESSAGES" / "django.po"
 
 
 def texts() -> dict[str, list[str]]:

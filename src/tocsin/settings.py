@@ -50,7 +50,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("es", "Español"), ("fr", "Français"), ("de", "Deutsch"), ("pt", "Português"), ("zh-hans", "简体中文")]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [BASE_DIR / "web" / "locale"]
 
 ROOMS = ["evidence", "staff", "inventory", "mail", "subjects", "incidents", "obligations", "credentials", "notices", "support", "surge"]
 INSTALLED_APPS = [

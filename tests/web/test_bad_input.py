@@ -66,7 +66,7 @@ def test_a_password_that_will_not_do_is_refused_with_its_reason(linked: Client, 
         ("gravel l\u0430ntern osprey Tuesday", "gravel lantern osprey Tuesday"),  # a Cyrillic a is another letter
         ("Straße am Fluß, Übergang 7", "Strasse am Fluss, Übergang 7"),
         ("四个互不相关的词容易记住又难以猜中", "四个互不相关的词容易记住又难以猜"),
-        ("‏مرحبا بالعالم الكبير الواسع", "مرحبا بالعالم الكبير"),
+        ("مرحبا بالعالم الكبير الواسع", "مرحبا بالعالم الكبير"),
         ('"><script>alert(1)</script>', "><script>alert(1)</script>"),
     ],
 )

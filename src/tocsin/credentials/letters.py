@@ -1,7 +1,7 @@
 """What this room writes to people, as plain text and HTML, in their language. No tracking, no image, no password; a link stands alone on
 its line.
 
-Texts are found by the catalogues (`src/tocsin/locale`). A language is chosen from the person's locale; what we do not speak is answered in
+Texts are found by the catalogues (`src/tocsin/web/locale`). A language is chosen from the person's locale; what we do not speak is answered in
 the company's own, and failing that in English.
 """
 

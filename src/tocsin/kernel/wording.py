@@ -1,6 +1,6 @@
 """Texts for customers that a pure module makes and the web translates. Pure: no catalogue is read here.
 
-A text is said once, in English: that is its key in the catalogues (`src/tocsin/locale`, made by `python -m tools.messages`). Whoever shows
+A text is said once, in English: that is its key in the catalogues (`src/tocsin/web/locale`, made by `python -m tools.messages`). Whoever shows
 it, looks the key up in the reader's language and fills the values in; whoever does not, has a plain English string.
 """
 
