@@ -16,6 +16,7 @@ one run, because machines differ and are noisy: **read the ratios**, and see the
 ABOUT = ("bench", "at", "machine", "load", "python")
 READ = {
     "cutover": "Ending every credential by raising an epoch, against one UPDATE of every password on the same table. `ratio`: UPDATE / commit.",
+    "reset_lane": "Seconds from a request for a reset link to the relay's 250 beside a throttled mailing: our lane, and the ordinary queue.",
     "sender": "CPU (user + system) of the sending process for one personal, signed message, against OpenSSL's raw RSA-2048 signature and smtplib.",
     "exposure": "Reach in a large data map with every cut, and the duty engine, beside networkx and bare mask tests.",
 }

@@ -49,6 +49,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("es", "Español"), ("fr", "Français"), ("de", "Deutsch"), ("pt", "Português"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "web" / "locale"]
 
 ROOMS = ["evidence", "staff", "inventory", "mail", "subjects", "incidents", "obligations", "credentials", "notices", "support", "surge"]
 INSTALLED_APPS = [
@@ -79,8 +81,15 @@ _HEADERS = [
     "tocsin.web.errors.ErrorsMiddleware",
 ]
 # The public site has no session and no account of its own: less to attack, and no database write on a GET.
+_PUBLIC = [
+    *_HEADERS[:-1],
+    "tocsin.web.public.language.LanguageMiddleware",  # around the errors: their pages speak the reader's language too
+    _HEADERS[-1],
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
 MIDDLEWARE = (
-    [*_HEADERS, "django.middleware.csrf.CsrfViewMiddleware", "django.middleware.clickjacking.XFrameOptionsMiddleware"]
+    _PUBLIC
     if SITE == "public"
     else [
         *_HEADERS,
@@ -115,7 +124,7 @@ TEMPLATES = [
                 else ["django.contrib.auth.context_processors.auth", "django.contrib.messages.context_processors.messages"]
             ),
             "libraries": {},
-            "builtins": ["django.templatetags.static", "django.contrib.humanize.templatetags.humanize"],
+            "builtins": ["django.templatetags.static", "django.templatetags.i18n", "django.contrib.humanize.templatetags.humanize"],
         },
     }
 ]

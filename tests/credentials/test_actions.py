@@ -17,11 +17,11 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from tests.credentials.shop import AT, GOOD, PEOPLE, Customer, cut, enrol, hash_of, log_in, open_shop, rows, signed, write
-from tocsin.credentials import actions, imports, lease, policy, queries
+from tocsin.credentials import actions, imports, lease, policy, post, queries
 from tocsin.credentials.models import Account, Credential, Cutover, Epoch, NodeLease, ResetToken, Session
 from tocsin.credentials.passwords import formats, hashing
 from tocsin.credentials.sign_in import digest, login_of
-from tocsin.credentials.types import CLASSES, PASSWORD_BYTES_MAX, TOKEN_LIFE, CommitReport
+from tocsin.credentials.types import CLASSES, PASSWORD_BYTES_MAX, CommitReport
 from tocsin.evidence import policy as evidence_policy
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.models import Event
@@ -414,7 +414,7 @@ def test_a_reset_ends_sessions_is_written_down_and_mails_its_owner(shop: Path) -
     assert link()
     row = ResetToken.objects.get()
     assert bytes(row.token_sha256) == digest(TOKEN)
-    assert (row.expires_at - AT, row.epoch) == (TOKEN_LIFE, 2)
+    assert (row.expires_at - AT, row.epoch) == (post.upper_bound(), 2)
     assert queries.open_token(TOKEN, at=AT) == queries.open_token(TOKEN, at=AT) != None  # noqa: E711
     actions.redeem(TOKEN, Private(GOOD), at=AT)
     sid = log_in(FIRST, GOOD)
@@ -497,7 +497,7 @@ def test_two_uses_of_one_link_at_once_are_one_reset(real_shop: Path) -> None:
 def test_links_expire_replace_each_other_and_are_three_an_hour(shop: Path) -> None:
     assert [link(token=str(n) * 43, at=AT + timedelta(minutes=n)) for n in range(4)] == [True, True, True, False]
     assert [queries.open_token(str(n) * 43, at=AT + timedelta(minutes=4)) is not None for n in range(4)] == [False, False, True, False]
-    assert queries.open_token("2" * 43, at=AT + timedelta(minutes=2) + TOKEN_LIFE) is None
+    assert queries.open_token("2" * 43, at=AT + timedelta(minutes=2) + post.upper_bound()) is None
     assert link(token="9" * 43, at=AT + timedelta(minutes=61))
     request = uuid4()
     for sent in (True, False):  # the same job run twice mails once

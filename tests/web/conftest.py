@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
+from pytest_django.live_server_helper import LiveServer
 
 from tests.credentials.shop import enrol, open_shop
 from tocsin import settings as tocsin_settings
@@ -25,11 +27,7 @@ CHROMIUM = shutil.which("chromium")
 def public_site(settings: Any) -> None:
     """Serve what the public process serves; the settings of the test process are the console's."""
     settings.ROOT_URLCONF = "tocsin.web.public.urls"
-    settings.MIDDLEWARE = [
-        *tocsin_settings._HEADERS,
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    ]
+    settings.MIDDLEWARE = tocsin_settings._PUBLIC
     settings.TEMPLATES = [
         {
             **tocsin_settings.TEMPLATES[0],
@@ -50,6 +48,16 @@ def real_shop(estate: Path, transactional_db: None, public_site: None) -> Path:
     """The same with real commits, for a server in another thread."""
     open_shop(enrol(estate))
     return estate
+
+
+@pytest.fixture
+def public_server(real_shop: Path) -> Iterator[LiveServer]:
+    """Serve the shop's public site. A server of this test alone: the suite's own one was started with the console's middleware."""
+    server = LiveServer("localhost")
+    server._live_server_modified_settings.enable()
+    yield server
+    server._live_server_modified_settings.disable()
+    server.stop()
 
 
 def deliver(token: str) -> bool:

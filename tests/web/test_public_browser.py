@@ -12,13 +12,16 @@ from urllib.request import urlopen
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
 from django.db import connection
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from tests.credentials.postal_shop import scoped
 from tests.credentials.shop import GOOD, PEOPLE, cut
 from tests.web.conftest import deliver
 from tocsin.credentials import tasks as credentials_tasks
+from tocsin.credentials.models import AffectedAnswer
 from tocsin.drills.office.personality import quiet
 from tocsin.drills.postoffice import Office, running
 from tocsin.kernel import config
@@ -66,7 +69,10 @@ def type_and_send(page: Page, *texts: str) -> None:
 JOBS = {
     "credentials.tasks.send_reset": credentials_tasks.send_reset,
     "credentials.tasks.send_changed": credentials_tasks.send_changed,
+    "credentials.tasks.send_affected": credentials_tasks.send_affected,
+    "credentials.tasks.link_handed_over": credentials_tasks.link_handed_over,
     "mail.tasks.send_single": mail_tasks.send_single,
+    "mail.tasks.send_urgent": mail_tasks.send_urgent,
 }
 
 
@@ -90,19 +96,19 @@ def letters(office: Office, address: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_from_the_notice_to_the_sign_in(real_shop: Path, live_server: LiveServer, page: Page) -> None:
+def test_item_49_from_the_notice_to_the_sign_in(real_shop: Path, public_server: LiveServer, page: Page) -> None:
     with running(real_shop, personalities=quiet()) as office:
         (real_shop / "tocsin.toml").write_text(
-            f'[estate]\nkind = "demo"\n[mail]\nrelay_port = {office.smtp_port}\npreflight = false\n[web]\npublic_url = "{live_server.url}"\n'
+            f'[estate]\nkind = "demo"\n[mail]\nrelay_port = {office.smtp_port}\npreflight = false\n[web]\npublic_url = "{public_server.url}"\n'
         )
         config.current.cache_clear()
-        walk(real_shop, live_server, page, office)
+        walk(real_shop, public_server, page, office)
 
 
-def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -> None:
+def walk(real_shop: Path, public_server: LiveServer, page: Page, office: Office) -> None:
     """Go the whole way; the link comes out of the mailbox, where real SMTP brought it."""
     cut(real_shop)
-    page.goto(live_server.url)
+    page.goto(public_server.url)
     expect(page.get_by_role("heading", level=1)).to_have_text("Please set a new password")
     fits(page)
     page.keyboard.press("Tab")
@@ -113,7 +119,7 @@ def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -
     fits(page)
     work()
     [reset] = letters(office, FIRST.email)
-    links = re.findall(rf"^{re.escape(live_server.url)}/passwordchange/t/\S+$", reset["text"], re.MULTILINE)
+    links = re.findall(rf"^{re.escape(public_server.url)}/passwordchange/t/\S+$", reset["text"], re.MULTILINE)
     assert len(links) == 1
     page.goto(links[0])
     assert page.url.endswith("/passwordchange/new")
@@ -129,7 +135,7 @@ def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -
     type_and_send(page, FIRST.email, GOOD)
     expect(page.get_by_role("heading", level=1)).to_have_text("You are signed in")
     page.get_by_role("button", name="Sign out").press("Enter")
-    page.goto(f"{live_server.url}/account")
+    page.goto(f"{public_server.url}/account")
     assert page.url.endswith("/login")
     page.goto(links[0])
     expect(page.get_by_role("heading", level=1)).to_have_text("This link no longer works")
@@ -138,7 +144,7 @@ def walk(real_shop: Path, live_server: LiveServer, page: Page, office: Office) -
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_overflows(real_shop: Path, live_server: LiveServer, browser: Browser, scheme: Any) -> None:
+def test_item_49_axe_finds_nothing_and_nothing_overflows(real_shop: Path, public_server: LiveServer, browser: Browser, scheme: Any) -> None:
     cut(real_shop)
     for width, customer in zip(WIDTHS, PEOPLE, strict=False):  # a second request of the same address would wait behind the first
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
@@ -149,24 +155,27 @@ def test_axe_finds_nothing_and_nothing_overflows(real_shop: Path, live_server: L
             assert found == [], what
             fits(page)
 
-        for path in ("/", "/passwordchange", "/login", "/check", "/passwordchange/new", "/nowhere"):
-            page.goto(live_server.url + path)
+        for path in ("/", "/passwordchange", "/passwordchange/letter", "/passwordchange/code", "/login", "/check", "/passwordchange/new",
+                     "/affected", "/affected/answer", "/nowhere"):  # fmt: skip
+            page.goto(public_server.url + path)
             look(path)
-        page.goto(f"{live_server.url}/check")
+        page.goto(f"{public_server.url}/check")
         type_and_send(page, "00000-00000")
         look("unknown code")
-        page.goto(f"{live_server.url}/passwordchange")
+        page.goto(f"{public_server.url}/passwordchange")
         type_and_send(page, customer.email)
         look("asked")
         token = f"{width}".ljust(43, "t")
         assert deliver(token)
-        page.goto(f"{live_server.url}/passwordchange/t/{token}")
+        page.goto(f"{public_server.url}/passwordchange/t/{token}")
         look("choose")
+        page.get_by_role("link", name="Suggest four words").click()
+        look("four words")
         type_and_send(page, "short", "short")
         look("refused")
         type_and_send(page, f"{GOOD} {width}", f"{GOOD} {width}")
         look("done")
-        page.goto(f"{live_server.url}/login")
+        page.goto(f"{public_server.url}/login")
         type_and_send(page, customer.email, "wrong")
         look("failed")
         type_and_send(page, "", f"{GOOD} {width}")
@@ -174,9 +183,9 @@ def test_axe_finds_nothing_and_nothing_overflows(real_shop: Path, live_server: L
         context.close()
 
 
-def test_the_show_button_shows_and_hides(real_shop: Path, live_server: LiveServer, browser: Browser) -> None:
+def test_the_show_button_shows_and_hides(real_shop: Path, public_server: LiveServer, browser: Browser) -> None:
     page = browser.new_context().new_page()
-    page.goto(f"{live_server.url}/login")
+    page.goto(f"{public_server.url}/login")
     page.locator("#password").fill("visible for a moment")
     button = page.get_by_role("button", name="Show the password")
     button.click()
@@ -185,3 +194,64 @@ def test_the_show_button_shows_and_hides(real_shop: Path, live_server: LiveServe
     button.click()
     expect(page.locator("#password")).to_have_attribute("type", "password")
     page.context.close()
+
+
+LANGUAGES = [code for code, _ in settings.LANGUAGES]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_item_49_axe_finds_nothing_in_any_language(real_shop: Path, public_server: LiveServer, browser: Browser, language: str) -> None:
+    cut(real_shop)
+    page = browser.new_context(viewport={"width": 320, "height": 640}).new_page()
+    page.goto(f"{public_server.url}/?lang={language}")
+    page.locator(".languages summary").press("Enter")
+    expect(page.locator(".languages a").first).to_be_visible()
+    for path in ("", "/passwordchange", "/passwordchange/asked", "/passwordchange/letter", "/affected", "/check"):
+        if path:
+            page.goto(public_server.url + path)
+        assert [f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in Axe().run(page).response["violations"]] == [], path
+        fits(page)
+    page.context.close()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_item_52_the_first_screen_says_what_happened_what_to_do_and_what_we_never_ask(
+    real_shop: Path, public_server: LiveServer, browser: Browser, language: str
+) -> None:
+    cut(real_shop)
+    for width, height in ((390, 844), (1280, 800)):
+        page = browser.new_context(viewport={"width": width, "height": height}, java_script_enabled=False).new_page()
+        page.goto(f"{public_server.url}/?lang={language}")
+        for path in ("/", "/passwordchange"):
+            page.goto(public_server.url + path)
+            told = page.locator("main dl.first > div")
+            assert told.count() == 3
+            for n in range(3):
+                box = told.nth(n).bounding_box()
+                assert box is not None
+                assert box["y"] + box["height"] <= height, (path, width, n)
+            act = page.locator("main a.button, main form button").first.bounding_box()
+            assert act is not None
+            assert act["y"] + act["height"] <= height, (path, width)
+        page.context.close()
+
+
+def test_a_customer_asks_whether_they_were_affected(real_shop: Path, public_server: LiveServer, page: Page) -> None:
+    with running(real_shop, personalities=quiet()) as office:
+        (real_shop / "tocsin.toml").write_text(
+            f'[estate]\nkind = "demo"\n[mail]\nrelay_port = {office.smtp_port}\n[web]\npublic_url = "{public_server.url}"\n'
+        )
+        config.current.cache_clear()
+        scoped(real_shop)
+        page.goto(f"{public_server.url}/affected")
+        type_and_send(page, FIRST.email)
+        expect(page.get_by_role("heading", level=1)).to_have_text("Now look into your mailbox")
+        work()
+        [answer] = letters(office, FIRST.email)
+        assert f"<{config.current().mail.reset_from}>" in answer["from"]
+        [link] = re.findall(rf"^{re.escape(public_server.url)}/affected/t/\S+$", answer["text"], re.MULTILINE)
+        page.goto(link)
+        expect(page.get_by_role("heading", level=1)).to_have_text("Yes, some of your data was reached")
+        expect(page.get_by_role("main")).to_contain_text("your e-mail address")
+        fits(page)
+        assert AffectedAnswer.objects.get().handed_over_at is not None

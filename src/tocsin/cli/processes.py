@@ -23,6 +23,7 @@ GRANIAN = ("--interface", "wsgi", "--host", "127.0.0.1", "--no-ws", "--workers-k
 THREADS = {"console": 4, "public": 32, "api": 8}
 WORKERS_STOP_S_MAX = 0.4  # below the supervisor's own, which stops us
 GENERAL_JOBS = 4  # jobs at a time in the general worker
+URGENT_JOBS = 4  # and in the one that a mailing cannot fill
 
 
 def register(app: typer.Typer) -> None:
@@ -99,7 +100,7 @@ def worker(
     ] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Jobs at a time in this process.")] = 1,
 ) -> None:
-    """Run jobs. Without --queues: one process for general jobs and one per core for mail, each with a heartbeat of its own."""
+    """Run jobs. Without --queues: one process for general jobs, one for urgent ones, one per core for mail, each with its heartbeat."""
     if queues:
         as_process("worker")
         from tocsin.kernel import jobs
@@ -110,6 +111,7 @@ def worker(
     me = (sys.executable, "-P", "-m", "tocsin.cli", "worker", "--queues")
     env = os.environ | {"TOCSIN_PROCESS": "worker"}
     supervisor.start(Child("worker-general", (*me, "general", "--concurrency", str(GENERAL_JOBS)), env))
+    supervisor.start(Child("worker-urgent", (*me, "urgent", "--concurrency", str(URGENT_JOBS)), env))
     for n in range(os.cpu_count() or 1):
         supervisor.start(Child(f"worker-mail-{n + 1}", (*me, "mail"), env))
     try:

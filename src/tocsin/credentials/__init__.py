@@ -3,14 +3,17 @@
 Tables: `credentials_population` (customers, staff), `credentials_epoch` (the oldest epoch still valid per population, cohort and class),
 `credentials_account`, `credentials_credential`, `credentials_session`, `credentials_resettoken`, `credentials_cutover`,
 `credentials_cutoverack`, `credentials_nodelease`, `credentials_canary`, `credentials_import`, `credentials_reject`, `credentials_lift`,
-`credentials_apikey` (who may ask at the gate: folder `gate/`).
+`credentials_apikey` (who may ask at the gate: folder `gate/`), `credentials_letterrequest`, `credentials_affectedanswer`.
 Views: `credentials_live_credential`, `credentials_live_session`, `credentials_live_resettoken`: the only surface through which a process
-reads a credential, and one that cannot yield a dead one. Functions (migrations 0002 and 0003): the only way the public process writes.
+reads a credential, and one that cannot yield a dead one; `credentials_live_affectedanswer`, likewise for answers. Functions (migrations
+0002, 0003, 0031): the only way the public process writes.
 
 Terms: *epoch*, an integer that only rises; a credential carries the epoch read in the statement that made it and lives while that is not
 below its class's. *Class*: password, session, remember_me, reset_token, ... *Cutover*: arm (a dry run), commit (two people), sealed (each
 node has seen it or lost its lease), abort. *Node*: a process that lets people in; it holds a lease of two seconds or lets nobody in.
 *Canary*: an account of ours whose secrets we know, tried before and after.
+*Code*: 28 letters and digits on paper, a reset token for people without a mailbox, made when it is printed. *Answer*: which kinds of
+somebody's data an incident reached, under the digest of a mailed token.
 
 Promises: no log-in that begins after a commit returns succeeds with an older credential, and none that began before stays usable. A number
 once used as an epoch is never used again. A reset link works once. Addresses and passwords reach neither this room's tables nor its jobs.

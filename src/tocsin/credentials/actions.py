@@ -1,7 +1,9 @@
 """The writes of this room, gathered from the files that know about them."""
 
+from .affected import ask_affected, send_affected
 from .bearers import end_others, forget_bearer, issue_bearer, renew, revoke_bearer
 from .canaries import plant_canaries, try_canaries
+from .codes import ask_letter, print_letters, request_letter
 from .cohorts import assign_cohort
 from .connectors.delivery import deliver, enrol_accounts, watch
 from .connectors.targets import abort as abort_connector
@@ -21,6 +23,7 @@ from .gate.node import join_as_gate
 from .imports import import_hashes
 from .lease import join_as_node
 from .lifts import lift
+from .post import start_life
 from .reset import redeem, request_reset, send_changed, send_reset
 from .room.gate import close_room, enter_form, keep_place, knock, may_send, open_room
 from .room.writes import assisted_ticket, set_write_rate
@@ -38,7 +41,9 @@ __all__ = [
     "arm",
     "arm_connector",
     "arm_end_of_sign_ins",
+    "ask_affected",
     "ask_contact_change",
+    "ask_letter",
     "assign_cohort",
     "assisted_ticket",
     "begin_sign_in",
@@ -77,20 +82,24 @@ __all__ = [
     "new_codes",
     "open_room",
     "plant_canaries",
+    "print_letters",
     "probe_connector",
     "redeem",
     "remove_factor",
     "renew",
+    "request_letter",
     "request_reset",
     "revoke_api_key",
     "revoke_bearer",
     "seal",
+    "send_affected",
     "send_changed",
     "send_contact_link",
     "send_reset",
     "set_secret",
     "set_write_rate",
     "sign_in_with_passkey",
+    "start_life",
     "start_reset",
     "try_canaries",
     "verify_connector",

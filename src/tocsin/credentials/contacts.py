@@ -18,15 +18,14 @@ from tocsin.kernel import clock, config, sql
 from tocsin.kernel.errors import BadInput, Fault, NotFound, Refused
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import deposit, open_deposit
-from tocsin.mail import actions as mail
 from tocsin.subjects import actions as register
 from tocsin.subjects import queries as subjects
 
-from . import contact_letters, dry_run, lease, letters, policy
+from . import contact_letters, dry_run, lease, policy, post
 from .models import Account, ContactRequest
 from .passwords import hashing
 from .sign_in import digest, login_of
-from .types import PASSWORD_BYTES_MAX, SESSION_LIFE, TOKEN_LIFE, TOKEN_SHAPE
+from .types import CONTACT_LINK_LIFE, PASSWORD_BYTES_MAX, SESSION_LIFE, TOKEN_SHAPE
 
 CONFIRM_PATH = "/account/email/t/"
 
@@ -83,16 +82,16 @@ def send_contact_link(request: UUID, *, token: Private[str], at: datetime) -> bo
         email = _address(wish)
         if Account.objects.filter(population_id=wish.account.population_id, login_hmac=login_of(email.reveal())).exists():
             return False
-        wish.token_sha256, wish.expires_at = digest(token.reveal()), at + TOKEN_LIFE
+        wish.token_sha256, wish.expires_at = digest(token.reveal()), at + CONTACT_LINK_LIFE
         wish.save(update_fields=["token_sha256", "expires_at"])
         current = config.current()
         letter = contact_letters.confirm_letter(
             brand=current.company.brand,
             link=f"{current.web.public_url.rstrip('/')}{CONFIRM_PATH}{token.reveal()}",
-            minutes=int(TOKEN_LIFE.total_seconds() // 60),
+            minutes=int(CONTACT_LINK_LIFE.total_seconds() // 60),
             help_address=current.mail.help_address,
         )
-        _queue(letter, purpose="contact_confirm", to=email, at=at, key=f"contact:{request}")
+        post.queue(letter, purpose="contact_confirm", to=email, at=at, key=f"contact:{request}")
         return True
 
 
@@ -124,10 +123,12 @@ def change_contact(request: UUID, *, at: datetime) -> bool:
             "help_address": current.mail.help_address,
         }
         for n, to in enumerate(before):
-            _queue(
+            post.queue(
                 contact_letters.changed_letter(**said, old=True), purpose="contact_changed", to=to, at=at, key=f"contact:{request}:old{n}"
             )
-        _queue(contact_letters.changed_letter(**said, old=False), purpose="contact_changed", to=email, at=at, key=f"contact:{request}:new")
+        post.queue(
+            contact_letters.changed_letter(**said, old=False), purpose="contact_changed", to=email, at=at, key=f"contact:{request}:new"
+        )
         return True
 
 
@@ -147,7 +148,7 @@ def tell_former_addresses(subject: int, *, version: int, at: datetime) -> int:
     )
     former = subjects.former_contacts(subject, since=since)
     for n, old in enumerate(former):
-        _queue(letter, purpose="password_changed", to=old.address, at=at, key=f"changed:{subject}:{version}:former{n}")
+        post.queue(letter, purpose="password_changed", to=old.address, at=at, key=f"changed:{subject}:{version}:former{n}")
     return len(former)
 
 
@@ -171,18 +172,3 @@ def _address(wish: ContactRequest) -> Private[str]:
 
 def _context(request: UUID) -> str:
     return f"credentials_contactrequest|{request}"
-
-
-def _queue(letter: letters.Letter, *, purpose: str, to: Private[str], at: datetime, key: str) -> None:
-    mail.queue_single(
-        purpose=purpose,
-        to=to,
-        subject=letter.subject,
-        text=letter.text,
-        html=letter.html,
-        reply_to=config.current().mail.help_address,
-        in_reply_to=None,
-        references=(),
-        at=at,
-        dedupe_key=key,
-    )

@@ -170,6 +170,50 @@ class ResetToken(models.Model):
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
+    channel = models.TextField(db_default="mail")  # mail or letter: a newer one replaces the older of its channel only
+    outbound = models.BigIntegerField(null=True)  # the mail that carries it, by number
+    handed_over_at = models.DateTimeField(null=True)  # the life of a mailed link starts here; before, `expires_at` is an upper bound
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["outbound"], name="credentials_reset_outbound", condition=models.Q(outbound__isnull=False))
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(name="credentials_resettoken_channel", condition=models.Q(channel__in=["mail", "letter"]))
+        ]
+
+
+class LetterRequest(models.Model):
+    """Somebody without a mailbox asked for a code by post, and the postal code they typed is that of the account. Printed once."""
+
+    request = models.UUIDField(unique=True)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    asked_at = models.DateTimeField()
+    printed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["id"], name="credentials_letter_waiting", condition=models.Q(printed_at=None)),
+        ]
+
+
+class AffectedAnswer(models.Model):
+    """The answer to "was I affected?", under the SHA-256 of the token that was mailed to whom it concerns. `answer` holds element codes."""
+
+    token_sha256 = models.BinaryField(primary_key=True)
+    request = models.UUIDField(unique=True)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE)
+    answer = models.JSONField()
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    outbound = models.BigIntegerField(null=True)
+    handed_over_at = models.DateTimeField(null=True)
+    replaced_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["outbound"], name="credentials_affected_outbound", condition=models.Q(outbound__isnull=False))
+        ]
 
 
 class Cutover(models.Model):

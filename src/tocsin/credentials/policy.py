@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from tocsin.kernel.errors import Fault
+from tocsin.kernel.wording import said
 
 from .types import (
     BREACH_CLASSES,
@@ -27,6 +28,11 @@ OPENING_CLASSES = ("remember_me", "refresh", "totp", "recovery_code", "passkey")
 SEED_ELEMENTS = ("security_tokens",)  # how a data map names a store of seeds and recovery codes
 CORE_CHARS_MIN = 8  # what must be left of a password without the words that everybody would guess
 RESETS_PER_HOUR_MAX = 3
+LETTERS_PER_WEEK_MAX = 1
+CODE_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
+CODE_CHARS = 28  # 140 bits: as hard to guess as a link, so that its plain SHA-256 may be stored
+CODE_READ_AS = str.maketrans("ILO", "110")
+WORDS_SUGGESTED = 4
 LEASE_S = 2.0  # as the database function credentials_renew_lease grants it
 LEASE_RENEW_S = 0.5
 LEASE_DRIFT_S = 0.1  # a node counts its lease this much shorter than the database does
@@ -127,6 +133,32 @@ def next_reset_at(sent_at: Collection[datetime], *, at: datetime) -> datetime:
     return within[-RESETS_PER_HOUR_MAX] + timedelta(hours=1) if len(within) >= RESETS_PER_HOUR_MAX else at
 
 
+def may_send_letter(asked_at: Collection[datetime], *, at: datetime) -> bool:
+    """Tell whether another letter with a code may go to an account, given when the last ones were asked for."""
+    return sum(at - s < timedelta(weeks=1) for s in asked_at) < LETTERS_PER_WEEK_MAX
+
+
+def normal_postcode(typed: str) -> str:
+    """Return a postal code as it is compared: letters and digits alone, in capitals, whatever width and spacing it was typed in."""
+    return "".join(c for c in unicodedata.normalize("NFKC", typed).upper() if c.isalnum())
+
+
+def code_of(number: int) -> str:
+    """Return the code of a letter for a random number below 32 ** CODE_CHARS, as it is digested: without its groups."""
+    return "".join(CODE_ALPHABET[(number >> (5 * n)) & 31] for n in reversed(range(CODE_CHARS)))
+
+
+def grouped(code: str) -> str:
+    """Return a code as it is printed: in groups of four."""
+    return "-".join(code[n : n + 4] for n in range(0, len(code), 4))
+
+
+def read_code(typed: str) -> str | None:
+    """Return the code that somebody typed out of a letter, None if it cannot be one. Case, blanks, hyphens and I, L, O do not matter."""
+    text = "".join(c for c in unicodedata.normalize("NFKC", typed).upper() if c.isalnum()).translate(CODE_READ_AS)
+    return text if len(text) == CODE_CHARS and set(text) <= set(CODE_ALPHABET) else None
+
+
 # -- passwords --------------------------------------------------------------------------------------------------------------
 
 
@@ -142,24 +174,30 @@ def password_reasons(
 
     `words` are the company's own names in lower case; `is_context` tells whether a lower-case word belongs to the owner (name, address).
     """
-    reasons = []
+    reasons: list[str] = []
     if len(password) < chars_min:
-        reasons.append(f"It has {len(password)} characters and needs at least {chars_min}. Four words that do not belong together do well.")
+        reasons.append(
+            said(
+                "It has {has} characters and needs at least {needs}. Four words that do not belong together do well.",
+                has=len(password),
+                needs=chars_min,
+            )
+        )
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
-        reasons.append(f"It is longer than {PASSWORD_BYTES_MAX} bytes.")
+        reasons.append(said("It is longer than {most} bytes.", most=PASSWORD_BYTES_MAX))
         return reasons
     if any(unicodedata.category(c) in {"Cc", "Cs"} or c == "\ufffd" for c in password):
-        reasons.append("It holds a character that no keyboard types. Please type it, or paste it again.")
+        reasons.append(said("It holds a character that no keyboard types. Please type it, or paste it again."))
     folded = password.casefold()
     if _is_common(folded, common):
-        reasons.append("It is one of the passwords that thieves try first, or two of them in a row.")
+        reasons.append(said("It is one of the passwords that thieves try first, or two of them in a row."))
     if _repeats(folded):
-        reasons.append("It repeats a short piece. Please use words that differ.")
+        reasons.append(said("It repeats a short piece. Please use words that differ."))
     if _is_run(folded):
-        reasons.append("It is a run of neighbouring keys, letters or numbers.")
+        reasons.append(said("It is a run of neighbouring keys, letters or numbers."))
     if len(password) >= chars_min and len(_core(folded, words, is_context)) < CORE_CHARS_MIN:
         reasons.append(
-            "Too little of it is left without our name, your name, your address or the word password. Please add words of your own."
+            said("Too little of it is left without our name, your name, your address or the word password. Please add words of your own.")
         )
     return reasons
 

@@ -46,11 +46,15 @@ __all__ = [
     "cutover",
     "epoch_lines",
     "erasure",
+    "four_words",
     "held_hashes",
     "holdings",
+    "letter_life",
+    "link_life",
     "offer_passkey",
     "offer_totp",
     "offered_totp",
+    "open_affected",
     "open_token",
     "overviews",
     "rejects",
@@ -60,8 +64,14 @@ __all__ = [
     "second_step",
     "session",
     "status",
+    "token_of_code",
     "write_rate",
 ]
+from .affected import open_affected
+from .codes import letter_life, token_of_code
+from .post import link_life
+from .suggestion import four_words
+
 SHOWN_MAX = 1000
 COUNT_SHARE = 6  # a count is kept so many times as long as it took, so that counting never fills more than a seventh of the time
 

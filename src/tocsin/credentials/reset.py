@@ -19,10 +19,10 @@ from tocsin.kernel import clock, config, jobs, sql
 from tocsin.kernel.errors import BadInput, Fault, NotFound
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest
-from tocsin.mail import actions as mail
+from tocsin.kernel.wording import said
 from tocsin.subjects import queries as subjects
 
-from . import contacts, lease, letters, policy
+from . import contacts, lease, letters, policy, post
 from .connectors import delivery
 from .filter import lookup
 from .models import Account, Credential, ResetToken
@@ -31,7 +31,6 @@ from .room import gate, limits
 from .room.models import RoomPlace
 from .room.types import Place, Source, Stand
 from .sign_in import digest, login_of
-from .types import TOKEN_LIFE
 
 CONTEXT_WORDS_MAX = 16
 CONTEXT_DIGEST_BYTES = 8
@@ -76,7 +75,8 @@ def send_reset(
     """Mail a reset link to whoever has this login; tell whether one was sent. An older link of the account ends.
 
     Not sent: no such account, this request already served, or a new password set since `asked_at`. Past RESETS_PER_HOUR_MAX it is enqueued
-    again for when the hour is over. The life of the link starts at `at`. The link carries the `place` of its request in the waiting room.
+    again for when the hour is over. The life of the link starts when the relay has taken the mail (`post.start_life`); a code that was sent
+    by post stays good beside it, until one of them is used. The link carries the `place` of its request in the waiting room.
     """
     with transaction.atomic():
         account = (
@@ -86,8 +86,8 @@ def send_reset(
         )
         if account is None or account.subject is None or ResetToken.objects.filter(request=request).exists():
             return False
-        mine = ResetToken.objects.filter(account=account)
-        mine.filter(created_at__lt=at - TOKENS_KEPT).delete()
+        ResetToken.objects.filter(account=account, expires_at__lt=at - TOKENS_KEPT).delete()
+        mine = ResetToken.objects.filter(account=account, channel="mail")
         if asked_at and Credential.objects.filter(account=account, cred_class="password", version__gte=1, set_at__gt=asked_at).exists():
             return False
         sent_at = list(mine.values_list("created_at", flat=True))
@@ -99,7 +99,7 @@ def send_reset(
             return False
         person = people[0]
         mine.filter(used_at=None, revoked_at=None).update(revoked_at=at)
-        context = _context(account.pk, policy.context_words(person.address.reveal().rpartition("@")[0], person.name.reveal()))
+        context = context_of(account.pk, policy.context_words(person.address.reveal().rpartition("@")[0], person.name.reveal()))
         incident, epoch = sql.rows(
             "credentials",
             "insert_token",
@@ -108,7 +108,7 @@ def send_reset(
             account=account.pk,
             context=context,
             at=at,
-            expires_at=at + TOKEN_LIFE,
+            expires_at=at + post.upper_bound(),
         )[0]
         if place:
             RoomPlace.objects.create(token_sha256=digest(token.reveal()), ms=place.ms, nonce=place.nonce, lane=int(place.lane))
@@ -119,16 +119,18 @@ def send_reset(
             incident=incident,
             subject=person.subject,
             salt=person.salt,
-            body={"epoch": epoch, "expires_at": clock.iso(at + TOKEN_LIFE)},
+            body={"epoch": epoch, "expires_at": clock.iso(at + post.upper_bound())},
         )
         current = config.current()
         letter = letters.reset_letter(
             brand=current.company.brand,
             link=f"{current.web.public_url.rstrip('/')}/passwordchange/t/{token.reveal()}",
-            minutes=int(TOKEN_LIFE.total_seconds() // 60),
+            minutes=current.credentials.link_minutes,
             help_address=current.mail.help_address,
+            language=letters.language_of(person.locale),
         )
-        _queue(letter, purpose="reset", to=person.address, at=at, key=f"reset:{request}")
+        outbound = post.queue(letter, purpose="reset", to=person.address, at=at, key=f"reset:{request}", then=post.STARTED)
+        ResetToken.objects.filter(request=request).update(outbound=outbound)
         return True
 
 
@@ -167,12 +169,15 @@ def send_changed(subject: int, *, version: int, at: datetime) -> None:
     if not changed.exists():
         return
     current = config.current()
-    letter = letters.changed_letter(
-        brand=current.company.brand, site=f"{current.web.public_url.rstrip('/')}/passwordchange", help_address=current.mail.help_address
-    )
     with transaction.atomic():
         for person in subjects.contactables([subject]):
-            _queue(letter, purpose="password_changed", to=person.address, at=at, key=f"changed:{subject}:{version}")
+            letter = letters.changed_letter(
+                brand=current.company.brand,
+                site=f"{current.web.public_url.rstrip('/')}/passwordchange",
+                help_address=current.mail.help_address,
+                language=letters.language_of(person.locale),
+            )
+            post.queue(letter, purpose="password_changed", to=person.address, at=at, key=f"changed:{subject}:{version}")
         contacts.tell_former_addresses(subject, version=version, at=at)
 
 
@@ -200,22 +205,8 @@ def company_words() -> tuple[str, ...]:
     return tuple(sorted(policy.context_words(company.brand, company.name, company.domain)))
 
 
-def _queue(letter: letters.Letter, *, purpose: str, to: Private[str], at: datetime, key: str) -> None:
-    mail.queue_single(
-        purpose=purpose,
-        to=to,
-        subject=letter.subject,
-        text=letter.text,
-        html=letter.html,
-        reply_to=config.current().mail.help_address,
-        in_reply_to=None,
-        references=(),
-        at=at,
-        dedupe_key=key,
-    )
-
-
-def _context(account: int, words: Iterable[str]) -> list[bytes]:
+def context_of(account: int, words: Iterable[str]) -> list[bytes]:
+    """Return the digests of words of an account's owner that a new password must not rest on, as a reset token keeps them."""
     return [lookup_digest(w, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES] for w in sorted(words)[:CONTEXT_WORDS_MAX]]
 
 
@@ -242,8 +233,8 @@ def _refuse_old(token: str, password: Private[str], *, at: datetime) -> None:
     rank = hashing.too_near(old, password, words=company_words()) if old else None  # an erased hash is empty
     if rank is not None:
         reason = (
-            "It is the old password, which thieves may know."
+            said("It is the old password, which thieves may know.")
             if rank == 0
-            else "It is too close to the old password, which thieves may know."
+            else said("It is too close to the old password, which thieves may know.")
         )
         raise BadInput(Fault("password", "a password like the old one", reason))

@@ -14,7 +14,7 @@ from .room import gate
 from .room.types import Lane, Place
 
 
-@job()
+@job(queue="urgent")
 def send_reset(*, lookup: str, request: str, asked_us: int = 0, place: tuple[int, str, int] | None = None) -> None:
     """Mail a reset link to the login of this digest, if there is one. `asked_us` is when it was asked for.
 
@@ -97,3 +97,21 @@ def erase_due() -> None:
 def erase_next(*, cutover: int) -> None:
     """Erase the dead hashes of the next range of accounts."""
     actions.erase_next(cutover, at=clock.now())
+
+
+@job(queue="urgent")
+def send_affected(*, lookup: str, request: str) -> None:
+    """Mail the answer to "was I affected?" to the login of this digest, if there is one."""
+    actions.send_affected(bytes.fromhex(lookup), request=UUID(request), token=Private(secrets.token_urlsafe(32)), at=clock.now())
+
+
+@job(queue="urgent")
+def link_handed_over(*, outbound: int) -> None:
+    """Start the life of the link that this mail carries."""
+    actions.start_life(outbound)
+
+
+@job()
+def ask_letter(*, lookup: str, postcode: str, request: str) -> None:
+    """Put the login of this digest on the list of letters, if the postal code is its own."""
+    actions.ask_letter(bytes.fromhex(lookup), postcode=bytes.fromhex(postcode), request=UUID(request), at=clock.now())

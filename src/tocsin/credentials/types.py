@@ -32,7 +32,7 @@ PASSWORD_CHARS_MIN = 15  # NIST SP 800-63B-4 s3.1.1.2: a password that is the on
 PASSWORD_CHARS_MIN_MFA = 8  # and one beside a second factor that still counts
 PASSWORD_BYTES_MAX = 4096
 TOKEN_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 random bytes
-TOKEN_LIFE = timedelta(minutes=30)
+CONTACT_LINK_LIFE = timedelta(minutes=30)  # of the link that confirms another address
 SESSION_LIFE = timedelta(hours=12)
 BEARER_LIFE = {"remember_me": timedelta(days=30), "refresh": timedelta(days=30), "api_token": timedelta(days=365)}
 SECOND_STEP_LIFE = timedelta(minutes=5)
@@ -187,6 +187,33 @@ class TokenInfo:
 
     expires_at: datetime
     chars_min: int = PASSWORD_CHARS_MIN
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedIncident:
+    """What one incident reached of somebody: element codes that could be read, and codes that could be taken in scrambled form only."""
+
+    discovered_at: datetime
+    readable: tuple[str, ...]
+    scrambled: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedInfo:
+    """The answer to "was I affected?" as it was on `answered_at`. `known` is False while no incident has been scoped."""
+
+    known: bool
+    incidents: tuple[AffectedIncident, ...]
+    answered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CodeLetterReport:
+    """What an export of letters with codes wrote, and how many it left out because no postal address is known any more."""
+
+    letters: int
+    skipped: int
+    file: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,9 @@ class EventType(IntEnum):
     ERASURE_BEGUN = 162
     ERASURE_ENDED = 163
     CONTACT_CHANGED = 164
+    RESET_LETTER_ASKED = 66
+    RESET_LETTER_PRINTED = 67
+    AFFECTED_ANSWERED = 68
 
     @property
     def label(self) -> str:
@@ -88,8 +91,9 @@ class EventType(IntEnum):
 # Always of one customer: found by that customer, never in the list of acts.
 OF_CUSTOMERS = frozenset({
     EventType.RESET_REQUESTED, EventType.PASSWORD_RESET, EventType.NOTICE_HANDED_OVER, EventType.NOTICE_FAILED, EventType.NOTICE_IN_DOUBT,
-    EventType.LETTER_QUEUED, EventType.TOKEN_REUSED, EventType.FACTOR_ADDED, EventType.FACTOR_REMOVED,
-    EventType.PASSWORD_DELIVERED, EventType.PASSWORD_CHANGED_ELSEWHERE, EventType.CONTACT_CHANGED,
+    EventType.LETTER_QUEUED, EventType.RESET_LETTER_ASKED, EventType.RESET_LETTER_PRINTED, EventType.AFFECTED_ANSWERED,
+    EventType.TOKEN_REUSED, EventType.FACTOR_ADDED, EventType.FACTOR_REMOVED, EventType.PASSWORD_DELIVERED,
+    EventType.PASSWORD_CHANGED_ELSEWHERE, EventType.CONTACT_CHANGED,
 })  # fmt: skip
 
 

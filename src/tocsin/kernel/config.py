@@ -10,7 +10,8 @@
                only its owner reads), sending_addresses (comma-separated; what the mail leaves from in the end), dns_server (empty: the
                system's), preflight (false: a mailing starts although receivers would refuse it; for estates whose domain is made up),
                direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address (who is on call),
-               quota_per_day (what the relay takes in any 24 hours; 0: no limit), quota_source (dotted path of an adapter that asks it)
+               quota_per_day (what the relay takes in any 24 hours; 0: no limit), quota_source (dotted path of an adapter that asks it),
+               reset_from_address (default: password@ the domain of from_address)
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
     [gate]     unknown = "refuse" | "allow", subject_header, rate_per_s
@@ -19,7 +20,7 @@
     [passwords] filter (a filter of breached passwords; empty: the built-in one), range_url (a range API to ask too; empty: none),
                range_fail = "open" | "closed" (what its silence means), pepper (name of a key; empty: none)
     [connectors.NAME]  adapter (dotted path), population, secret (name of a sealed secret, else NAME), and the adapter's own options
-    [credentials] grace_h, contact_freeze_h
+    [credentials] grace_h, contact_freeze_h, link_minutes, letter_days
 
 Environment: TOCSIN_HOME, TOCSIN_DATABASE_URL, TOCSIN_PROCESS (which of the processes below this is).
 The file is optional: without it every value has its default, so that type checkers and tests can load the settings.
@@ -110,6 +111,12 @@ class Mail:
     quota_per_day: int = 0
     quota_source: str = "tocsin.mail.adapters.stated.StatedQuota"
     alarm_address: str = ""
+    reset_from_address: str = ""
+
+    @property
+    def reset_from(self) -> str:
+        """Return the sender of mail that one person waits for: not the one that a mailing to millions may wear out."""
+        return self.reset_from_address or f"password@{self.from_address.rpartition('@')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +180,15 @@ class ConnectorTable:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How many hours after a cutover old hashes are erased, and for how long nobody may change where mail of an account goes."""
+    """How many hours after a cutover old hashes are erased, and for how long nobody may change where mail of an account goes.
+
+    How long a mailed link is good after the relay took it (at most a day: SP 800-63B-4), and a code by letter after it was printed.
+    """
 
     grace_h: float = 72.0
     contact_freeze_h: float = 72.0
+    link_minutes: int = 30
+    letter_days: int = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +225,7 @@ SECTIONS: dict[str, type] = {
     "passwords": Passwords,
     "credentials": Credentials,
 }
+RANGES = {"credentials.link_minutes": range(5, 24 * 60 + 1), "credentials.letter_days": range(3, 61)}
 
 
 def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
@@ -245,6 +258,9 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
         faults.append(Fault("passwords.pepper", repr(passwords.pepper), "pepper, or pepper_ and up to 20 small letters or digits"))
     if "gate" in sections:
         faults += _gate_faults(sections["gate"])
+    web = sections.get("web", Web())
+    if web.secure_cookies and not web.public_url.startswith("https://"):
+        faults.append(Fault("web.public_url", repr(web.public_url), "an https address: secure cookies are never sent to another"))
     if faults:
         raise BadInput(faults)
     return Config(home=home, database_url=database_url, process=process, **sections)
@@ -290,6 +306,8 @@ def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]
             faults.append(Fault(f"{name}.{key}", repr(value), f"one of {', '.join(CHOICES[f'{name}.{key}'])}"))
         elif key == "trusted_proxies" and (wrong := _not_networks(str(value))):
             faults += [Fault(f"{name}.{key}", repr(piece), "an address or network like 10.0.0.0/8") for piece in wrong]
+        elif (allowed := RANGES.get(f"{name}.{key}")) and value not in allowed:
+            faults.append(Fault(f"{name}.{key}", repr(value), f"a number from {allowed.start} to {allowed.stop - 1}"))
         else:
             good[key] = value
     return shape(**good)

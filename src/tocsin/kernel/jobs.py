@@ -37,7 +37,7 @@ TICK_S = 0.5
 WORKER_PRUNED_AFTER_S = 150.0  # a pruned worker's batches can no longer be found by owner and wait out their lease
 UNAVAILABLE_TRIES_MAX = 20
 SWEEPER_LOCK = 0x746F6373  # advisory lock: one sweeper in the whole estate sweeps at a time
-QUEUES = ("general", "mail")
+QUEUES = ("general", "mail", "urgent")  # urgent: what somebody waits for at a screen; it has workers that nothing else may fill
 
 log = logging.getLogger("tocsin.jobs")
 _every_s: dict[str, float] = {}

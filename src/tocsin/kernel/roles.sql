@@ -14,7 +14,7 @@ END $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
 -- The queue: whoever acts may enqueue; only workers fetch and finish. The public site and intake, which strangers talk to, can neither put
--- a job in nor see one: the site enqueues its two jobs through functions of the credentials room, intake none.
+-- a job in nor see one: the site enqueues its own jobs through functions of the credentials room, intake none.
 REVOKE ALL ON procrastinate_jobs, procrastinate_events, procrastinate_workers, procrastinate_periodic_defers FROM tocsin_public, tocsin_intake, tocsin_api;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM tocsin_public, tocsin_intake, tocsin_api;
 GRANT SELECT, INSERT ON procrastinate_jobs, procrastinate_events TO tocsin_operator, tocsin_console;

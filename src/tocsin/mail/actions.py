@@ -174,22 +174,25 @@ def _check(block: BlockToSend) -> None:
 
 
 def queue_single(*, purpose: str, to: Private[str], subject: str, text: str, html: str | None = None, reply_to: str | None = None,
-                 in_reply_to: str | None = None, references: Sequence[str] = (), at: datetime, dedupe_key: str) -> int:
+                 in_reply_to: str | None = None, references: Sequence[str] = (), at: datetime, dedupe_key: str, urgent: bool = False,
+                 then: str = "") -> int:
     """Queue one mail to one person, with its job, in the caller's transaction; return its Outbound's id.
 
+    `urgent`: it goes out under a sender and through workers of its own (queue `urgent`), so that no mailing stands in its way. `then` names
+    a job that is enqueued with `outbound=` this id in the transaction that records the hand-over.
     The same `dedupe_key` gives the same id and no second mail. `purpose`: what the queue's operator may read ("reset", "answer").
     Everything else is sealed. `text` and `html` are taken as they are: braces are no slots. Raises BadInput with all faults, the address
     not shown.
     """
     single = Single(purpose=purpose, to=to, subject=subject, text=text, html=html, reply_to=reply_to, in_reply_to=in_reply_to,
-                    references=tuple(references), at=at, dedupe_key=dedupe_key)
+                    references=tuple(references), at=at, dedupe_key=dedupe_key, urgent=urgent, then=then)
     fields = _checked(single)
     digest = lookup_digest(dedupe_key, purpose="mail-outbound")
     with transaction.atomic():
         row, new = Outbound.objects.get_or_create(dedupe=digest, defaults={
             "purpose": purpose, "sealed": seal(json.dumps(fields), context="mail-outbound"), "queued_at": at})
         if new:
-            jobs.enqueue("mail.tasks.send_single", priority=SINGLE_PRIORITY, outbound=row.pk)
+            jobs.enqueue("mail.tasks.send_urgent" if urgent else "mail.tasks.send_single", priority=SINGLE_PRIORITY, outbound=row.pk)
     return int(row.pk)
 
 
@@ -228,7 +231,7 @@ def queue_many(singles: Sequence[Single]) -> list[int | None]:
     return [ids[d] if d is not None else None for d in digests]
 
 
-def _checked(single: Single, bodies: set[tuple[str, str | None]] | None = None) -> dict[str, str | list[str] | None]:
+def _checked(single: Single, bodies: set[tuple[str, str | None]] | None = None) -> dict[str, Any]:
     """Return what is sealed of a single mail. Raises BadInput here, not in the worker.
 
     `bodies`: texts that were found sound before. Encoding a body is most of the work, and thousands may get the same one.
@@ -245,9 +248,10 @@ def _checked(single: Single, bodies: set[tuple[str, str | None]] | None = None) 
         faults.append(Fault("reply_to", "***", "an e-mail address"))
     if faults:
         raise BadInput(faults)
-    fields: dict[str, str | list[str] | None] = {
+    fields: dict[str, Any] = {
         "to": single.to.reveal(), "subject": single.subject, "text": single.text, "html": single.html, "reply_to": single.reply_to,
-        "in_reply_to": single.in_reply_to, "references": list(single.references)[-policy.REFERENCES_MAX:]}
+        "in_reply_to": single.in_reply_to, "references": list(single.references)[-policy.REFERENCES_MAX:],
+        "urgent": single.urgent, "then": single.then}
     body = (single.text, single.html)
     if bodies is None or body not in bodies:
         _single_template(fields)
@@ -258,7 +262,7 @@ def _checked(single: Single, bodies: set[tuple[str, str | None]] | None = None) 
     return fields
 
 
-def _single_template(single: dict[str, str | list[str] | None]) -> Template:
+def _single_template(single: dict[str, Any]) -> Template:
     """Return the compiled template of a single mail. Braces in its texts are text: slots are none here, so they are broken up first."""
     mail = config.current().mail
     headers = {"Auto-Submitted": "auto-generated"}
@@ -269,8 +273,8 @@ def _single_template(single: dict[str, str | list[str] | None]) -> Template:
         headers = {"In-Reply-To": str(single["in_reply_to"]), "References": " ".join(references)}
     text, markup = (None if v is None else re.sub(r"([{}])(?=\1)", "\\1\u2060", str(v)) for v in (single["text"], single["html"]))
     return template.compile_notice(
-        from_name=mail.from_name, from_address=mail.from_address, reply_to=str(single["reply_to"] or mail.help_address),
-        subject=str(single["subject"]), text=text or "", html_text=markup, headers=headers)
+        from_name=mail.from_name, from_address=mail.reset_from if single.get("urgent") else mail.from_address,
+        reply_to=str(single["reply_to"] or mail.help_address), subject=str(single["subject"]), text=text or "", html_text=markup, headers=headers)
 
 
 def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
@@ -308,6 +312,8 @@ def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
     with transaction.atomic():
         jobs.fenced(row, code=outcome.code, enhanced=outcome.enhanced, reason=reason, state=ended or "open", ended_at=at if ended else None,
                     lease_until=at)
+        if ended == "sent" and single.get("then"):
+            jobs.enqueue(single["then"], priority=SINGLE_PRIORITY, outbound=outbound)
     if outcome.kind != "in_doubt":
         close_block(number)  # a deferred one starts afresh; one in doubt must stay in the journal until it is named above
     if ended is None:

@@ -211,7 +211,7 @@ class OutboundInfo:
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """One mail to one person, as `queue_many` takes it; the fields are those of `queue_single`."""
+    """One mail to one person, as `queue_many` takes it; the fields are those of `queue_single`. `urgent` changes the sender, not the lane."""
 
     purpose: str
     to: Private[str]
@@ -223,6 +223,8 @@ class Single:
     reply_to: str | None = None
     in_reply_to: str | None = None
     references: tuple[str, ...] = ()
+    urgent: bool = False
+    then: str = ""
 
 
 @dataclass(frozen=True, slots=True)

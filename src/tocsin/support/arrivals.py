@@ -108,7 +108,7 @@ def _set_aside(parsed: ParsedMessage, address: str) -> str:
     own = config.current().mail
     if subjects.mailbox_key(address) is None:
         return "no_sender"
-    ours = {own.help_address.lower(), own.from_address.lower()}
+    ours = {own.help_address.lower(), own.from_address.lower(), own.reset_from.lower()}
     return "ourselves" if address.lower() in ours or address.lower().endswith(f"@{own.bounce_domain.lower()}") else ""
 
 

@@ -15,26 +15,29 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from tocsin.kernel.errors import BadInput, Busy, TocsinError, Unavailable
 
 UNAVAILABLE_RETRY_S = 5
 FAULTS_SHOWN_MAX = 50
 TITLES = {
-    400: "That input could not be read",
-    403: "That is not allowed",
-    404: "There is nothing here",
-    405: "That does not work here",
-    409: "Not now",
-    413: "That was too much",
-    429: "One moment, please",
-    500: "Something broke on our side",
-    503: "Not reachable for a moment",
+    400: gettext_noop("That input could not be read"),
+    403: gettext_noop("That is not allowed"),
+    404: gettext_noop("There is nothing here"),
+    405: gettext_noop("That does not work here"),
+    409: gettext_noop("Not now"),
+    413: gettext_noop("That was too much"),
+    429: gettext_noop("One moment, please"),
+    500: gettext_noop("Something broke on our side"),
+    503: gettext_noop("Not reachable for a moment"),
 }
 
 log = logging.getLogger("tocsin.web")
@@ -47,8 +50,13 @@ class ErrorsMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Pass the request on: Django hands what a view raises to `process_exception`."""
-        return self.get_response(request)
+        """Pass the request on: Django hands what a view raises to `process_exception`. A method that a page does not have gets a page."""
+        response = self.get_response(request)
+        if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+            return response
+        shown = page(request, HTTPStatus.METHOD_NOT_ALLOWED, _("Please check the address, or start at the first page."))
+        shown.headers["Allow"] = response.headers["Allow"]
+        return shown
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the page for an exception of a view; None for those that Django's handlers answer."""
@@ -78,29 +86,31 @@ def defect(request: HttpRequest, exception: BaseException | None) -> HttpRespons
     reference = secrets.token_hex(4)
     frames = "".join(traceback.format_tb(exception.__traceback__)) if exception is not None else ""
     log.error("defect %s: %s %s: %s\n%s", reference, request.method, request.path_info, type(exception).__name__, frames)
-    return page(request, 500, "Nothing you did was wrong. Please try again; if it stays, tell us this number.", reference=reference)
+    return page(request, 500, _("Nothing you did was wrong. Please try again; if it stays, tell us this number."), reference=reference)
 
 
 def page(request: HttpRequest, status: int, message: str, **context: object) -> HttpResponse:
     """Return the error page. It asks nothing of the database, so that it works when that is away."""
-    return _plain(render(request, "error.html", {"title": TITLES[status], "status": status, "message": message, **context}, status=status))
+    return _plain(
+        render(request, "error.html", {"title": _(TITLES[status]), "status": status, "message": message, **context}, status=status)
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django itself could not read (`handler400`)."""
     if isinstance(exception, RequestDataTooBig):
-        return page(request, 413, "The text you sent is longer than anything this page needs.")
-    return page(request, 400, "Your browser sent something that this page does not understand.")
+        return page(request, 413, _("The text you sent is longer than anything this page needs."))
+    return page(request, 400, _("Your browser sent something that this page does not understand."))
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer what Django itself forbids (`handler403`)."""
-    return page(request, 403, "You may not see this.")
+    return page(request, 403, _("You may not see this."))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer an address that leads nowhere (`handler404`)."""
-    return page(request, 404, "Please check the address, or start at the first page.")
+    return page(request, 404, _("Please check the address, or start at the first page."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -112,7 +122,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer a form that does not bear its token: from another site, too old, or sent without cookies (`CSRF_FAILURE_VIEW`)."""
     log.info("form without its token: %s", reason)
     return page(
-        request, 403, "This form was open for too long, or your browser keeps no cookies. Go back, reload the page, and send it again."
+        request, 403, _("This form was open for too long, or your browser keeps no cookies. Go back, reload the page, and send it again.")
     )
 
 

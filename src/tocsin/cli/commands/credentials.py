@@ -255,3 +255,12 @@ def _lines(file: Path) -> list[str]:
         raise BadInput.of("--customers", str(file), f"a file that can be read ({e.strerror})") from None
     except UnicodeDecodeError:
         raise BadInput.of("--customers", str(file), "UTF-8 text, one customer id a line") from None
+
+
+@app_.command()
+def letters(out: Annotated[Path, typer.Option(help="A new CSV file for the print house; it holds codes that set passwords.")]) -> None:
+    """Print the letters with codes for people who lost their mailbox: each once."""
+    from tocsin.credentials import actions
+
+    with estate():
+        output.emit(actions.print_letters(out, at=clock.now(), by=actor()))

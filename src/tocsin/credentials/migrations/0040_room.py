@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('credentials', '0021_lifecycle_functions'),
+        ('credentials', '0031_site_functions'),
     ]
 
     operations = [

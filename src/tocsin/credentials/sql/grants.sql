@@ -29,6 +29,9 @@ REVOKE ALL ON credentials_erasure, credentials_heldhashes, credentials_contactre
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_dead_hashes, credentials_erase, credentials_unerased, credentials_ask_contact, credentials_confirm_contact
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON credentials_letterrequest, credentials_affectedanswer, credentials_live_affectedanswer
+  FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_ask_letter, credentials_ask_affected FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
 GRANT SELECT ON credentials_live_credential, credentials_live_session, credentials_live_resettoken TO tocsin_public, tocsin_operator;
@@ -121,3 +124,14 @@ GRANT EXECUTE ON FUNCTION credentials_dead_hashes, credentials_erase TO tocsin_w
 GRANT EXECUTE ON FUNCTION credentials_ask_contact, credentials_confirm_contact TO tocsin_public;
 GRANT SELECT, UPDATE ON credentials_contactrequest TO tocsin_worker;
 GRANT UPDATE (login_hmac) ON credentials_account TO tocsin_worker;
+
+-- Links by mail start to live when the relay took them; codes by post are made where they are printed; answers to "was I affected?" are made
+-- by the worker and read by their token alone.
+GRANT SELECT (outbound, handed_over_at, channel), UPDATE (expires_at, outbound, handed_over_at) ON credentials_resettoken TO tocsin_worker;
+GRANT SELECT (request, channel), UPDATE (channel, revoked_at) ON credentials_resettoken TO tocsin_operator;
+GRANT SELECT, INSERT ON credentials_letterrequest TO tocsin_worker;
+GRANT SELECT, UPDATE ON credentials_letterrequest TO tocsin_operator;
+GRANT SELECT ON credentials_letterrequest TO tocsin_console;
+GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_affectedanswer TO tocsin_worker;
+GRANT SELECT ON credentials_live_affectedanswer TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_ask_letter, credentials_ask_affected TO tocsin_public;

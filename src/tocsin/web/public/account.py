@@ -16,7 +16,10 @@ from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.kernel.private import Private
 
-from .views import SESSION_COOKIE, SIGN_IN_PATH, SeeOther, _page, _seal, waiting_page
+from .page import SeeOther
+from .page import page as _page
+from .page import seal as _seal
+from .views import SESSION_COOKIE, SIGN_IN_PATH, waiting_page
 
 APP_CLASSES = ("api_token", "refresh")  # what an owner may ask for here; remember_me belongs to a browser
 CODE_CHARS_MAX = 10

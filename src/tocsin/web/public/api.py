@@ -17,7 +17,7 @@ from tocsin.credentials.types import SESSION_LIFE
 from tocsin.kernel import clock
 from tocsin.kernel.errors import NotFound
 
-from .views import _seal
+from .page import seal as _seal
 
 SCHEME = "bearer "
 

@@ -11,12 +11,16 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from tocsin.credentials import actions as credentials
 from tocsin.credentials import queries as credentials_now
-from tocsin.credentials.types import LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, TOKEN_LIFE, TOKEN_SHAPE
+from tocsin.credentials.types import LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, CONTACT_LINK_LIFE, TOKEN_SHAPE
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.kernel.private import Private
 
-from .views import SESSION_COOKIE, SeeOther, _page, _seal, _set, waiting_page
+from .page import SeeOther
+from .page import page as _page
+from .page import put_cookie as _set
+from .page import seal as _seal
+from .views import SESSION_COOKIE, waiting_page
 
 COOKIE = "tocsin_address"
 PATH = "/account/email"
@@ -43,7 +47,7 @@ def change(request: HttpRequest) -> HttpResponse:
         return _page(request, "account_email", 409, frozen_until=credentials_now.contacts_frozen_until(at))
     except NotFound:
         return _seal(SeeOther("/login"))
-    return _page(request, "account_email", asked=True, minutes=int(TOKEN_LIFE.total_seconds() // 60))
+    return _page(request, "account_email", asked=True, minutes=int(CONTACT_LINK_LIFE.total_seconds() // 60))
 
 
 @require_safe
@@ -51,7 +55,7 @@ def follow_link(request: HttpRequest, token: str) -> HttpResponse:
     """Move the token from the address into a cookie; nothing is read or changed."""
     response = SeeOther(f"{PATH}/confirm")
     if TOKEN_SHAPE.fullmatch(token):
-        _set(response, COOKIE, token, TOKEN_LIFE, path=PATH)
+        _set(response, COOKIE, token, CONTACT_LINK_LIFE, path=PATH)
     else:
         response.delete_cookie(COOKIE, path=PATH)
     return _seal(response, referrer="no-referrer")

@@ -16,7 +16,11 @@ from tocsin.kernel import clock
 from tocsin.kernel.errors import Busy, NotFound
 from tocsin.kernel.private import Private
 
-from .views import AFTER, REMEMBER_COOKIE, SECOND_COOKIE, SIGN_IN_PATH, SeeOther, _page, _seal, _set, enter, waiting_page
+from .page import SeeOther
+from .page import page as _page
+from .page import put_cookie as _set
+from .page import seal as _seal
+from .views import AFTER, REMEMBER_COOKIE, SECOND_COOKIE, SIGN_IN_PATH, enter, waiting_page
 
 CODE_CHARS_MAX = 60
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from django.urls import path
+from django.views.decorators.http import require_safe
 
-from . import account, api, contact, second, views
+from . import account, affected, api, contact, lost, second, views
 
 urlpatterns = [
     path("", views.home),
     path("passwordchange", views.ask),
+    path("passwordchange/asked", require_safe(views.asked)),
+    path("passwordchange/letter", lost.letter),
+    path("passwordchange/code", lost.code),
     path("passwordchange/t/<str:token>", views.follow_link),
     path("passwordchange/new", views.choose),
     path("passwordchange/later", views.later),
@@ -31,6 +35,9 @@ urlpatterns = [
     path("account/email/t/<str:token>", contact.follow_link),
     path("account/email/confirm", contact.confirm),
     path("check", views.check),
+    path("affected", affected.ask),
+    path("affected/t/<str:token>", affected.follow_link),
+    path("affected/answer", affected.answer),
 ]
 handler400 = "tocsin.web.errors.bad_request"
 handler403 = "tocsin.web.errors.forbidden"

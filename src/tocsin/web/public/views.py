@@ -10,15 +10,14 @@ origin can accept; the one response whose own address is secret says `no-referre
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable
-from datetime import timedelta
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -31,7 +30,6 @@ from tocsin.credentials.types import (
     PASSWORD_CHARS_MIN,
     SECOND_STEP_LIFE,
     SESSION_LIFE,
-    TOKEN_LIFE,
     TOKEN_SHAPE,
     SignedIn,
     Slowed,
@@ -40,27 +38,25 @@ from tocsin.credentials.types import (
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
+from tocsin.kernel.wording import Said, said
 from tocsin.notices import queries as notices
 
 from . import room
+from .lost import LINK_COOKIE, LINK_PATH
+from .page import SeeOther
+from .page import page as _page
+from .page import put_cookie as _set
+from .page import seal as _seal
 
-LINK_COOKIE = "tocsin_link"
-LINK_PATH = "/passwordchange"
 SESSION_COOKIE = "tocsin_sign_in"
 SECOND_COOKIE = "tocsin_second_step"
 REMEMBER_COOKIE = "tocsin_remember"
 SIGN_IN_PATH = "/login"
 AFTER = {"passkey": "/account/passkey"}  # where a sign-in may lead besides the account: a name in the form, never an address
 CODE_CHARS_MAX = 40
-HSTS_S = 31_536_000
+MAIL_MINUTES = 10  # after so long without mail the page says what to try
 
 View = Callable[..., HttpResponse]
-
-
-class SeeOther(HttpResponseRedirect):
-    """303: go there with a GET, whatever this request was."""
-
-    status_code = 303
 
 
 def waiting_page(view: View) -> View:
@@ -85,28 +81,44 @@ def waiting_page(view: View) -> View:
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Show the site notice and the way to a new password."""
-    return _page(request, "home", notice=notices.site_notice(), all_were_reset=credentials_now.all_were_reset())
+    found = notices.site_notice()
+    spoken = config.current().company.locale if found else ""
+    return _page(request, "home", notice=found, notice_language=spoken, all_were_reset=credentials_now.all_were_reset())
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest) -> HttpResponse:
     """Ask for a reset link: one answer for every address."""
-    ticket = room.ticket_of(request)
+    ticket, all_were_reset = room.ticket_of(request), credentials_now.all_were_reset()
     if request.method != "POST":
         stand = credentials.knock(ticket)
-        return _page(request, "ask", ticket=stand.ticket) if stand.admitted else room.page(request, stand, LINK_PATH, shell=_page)
+        if not stand.admitted:
+            return room.page(request, stand, LINK_PATH, shell=_page)
+        return _page(request, "ask", ticket=stand.ticket, all_were_reset=all_were_reset)
     email = request.POST.get("email", "")
     source = Source(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
     try:
         stand = credentials.request_reset(email, at=clock.now(), source=source, ticket=ticket)
     except BadInput:
-        return _page(request, "ask", 422, email=email[:LOGIN_CHARS_MAX], fault=True, ticket=ticket)
+        return _page(request, "ask", 422, email=email[:LOGIN_CHARS_MAX], fault=True, ticket=ticket, all_were_reset=all_were_reset)
     if not stand.admitted:
         return room.keep(
-            _page(request, "asked_later", wait_minutes=room.minutes(stand.wait_s), disabled=credentials_now.all_were_reset() is not None),
+            _page(request, "asked_later", wait_minutes=room.minutes(stand.wait_s), disabled=all_were_reset is not None),
             stand,
         )
-    return _page(request, "asked", minutes=int(TOKEN_LIFE.total_seconds() // 60))
+    return asked(request)
+
+
+def asked(request: HttpRequest) -> HttpResponse:
+    """Say what comes now, and what to try if it does not come. Knows of no address: it can be called up by anybody."""
+    return _page(
+        request,
+        "asked",
+        path=f"{LINK_PATH}/asked",
+        minutes=int(credentials_now.link_life().total_seconds() // 60),
+        mail_minutes=MAIL_MINUTES,
+        sender=config.current().mail.reset_from,
+    )
 
 
 @require_safe
@@ -128,7 +140,7 @@ def follow_link(request: HttpRequest, token: str) -> HttpResponse:
     """Move the token from the address into a cookie. Reads and changes nothing else: mail scanners open links before people do."""
     response = SeeOther(f"{LINK_PATH}/new")
     if TOKEN_SHAPE.fullmatch(token):
-        _set(response, LINK_COOKIE, token, TOKEN_LIFE, path=LINK_PATH)
+        _set(response, LINK_COOKIE, token, credentials_now.link_life(), path=LINK_PATH)
     else:
         response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
     return _seal(response, referrer="no-referrer")
@@ -153,9 +165,9 @@ def choose(request: HttpRequest) -> HttpResponse:
         return room.keep(_choose(request, chars_min=found.chars_min), stand) if found else _dead(request)
     password, again = request.POST.get("password", ""), request.POST.get("password_again", "")
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
-        return _choose(request, 413, [f"It is longer than {PASSWORD_BYTES_MAX} bytes."])
+        return _choose(request, 413, [said("It is longer than {most} bytes.", most=PASSWORD_BYTES_MAX)])
     if password != again:
-        return _choose(request, 422, ["The two entries differ. Please type the same password twice."])
+        return _choose(request, 422, [said("The two entries differ. Please type the same password twice.")])
     stand = credentials.may_send(token, at=clock.now(), **here)
     if stand is None:
         return _dead(request)
@@ -239,44 +251,23 @@ def check(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, "check")
     code = request.POST.get("code", "").strip()[:CODE_CHARS_MAX]
-    return _page(request, "check", code=code, asked=True, sent=notices.was_sent(code) if code else None)
+    sent = notices.was_sent(code) if code else None
+    return _page(request, "check", code=code, asked=True, sent=sent, notice_language=config.current().company.locale)
 
 
 def _choose(
     request: HttpRequest, status: int = 200, reasons: list[str] | None = None, *, chars_min: int = PASSWORD_CHARS_MIN
 ) -> HttpResponse:
-    return _page(request, "choose", status, reasons=reasons or [], chars_min=chars_min)
+    words = credentials_now.four_words(secrets.randbelow) if "words" in request.GET else ""
+    shown = [_in_their_language(reason) for reason in reasons or []]
+    return _page(request, "choose", status, reasons=shown, chars_min=chars_min, words=words)
+
+
+def _in_their_language(reason: str) -> str:
+    return _(reason.key).format(**reason.values) if isinstance(reason, Said) else _(reason)
 
 
 def _dead(request: HttpRequest) -> HttpResponse:
     response = _page(request, "dead", 410)
     response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
-    return response
-
-
-def _page(request: HttpRequest, name: str, status: int = 200, **context: object) -> HttpResponse:
-    current = config.current()
-    frame = {"brand": current.company.brand, "help_address": current.mail.help_address, "here": name}
-    return _seal(render(request, f"public/{name}.html", frame | context, status=status))
-
-
-def _set(response: HttpResponse, name: str, value: str, life: timedelta, *, path: str) -> None:
-    response.set_cookie(
-        name,
-        value,
-        max_age=int(life.total_seconds()),
-        path=path,
-        secure=settings.SESSION_COOKIE_SECURE,
-        httponly=True,
-        samesite="Lax",
-    )
-
-
-def _seal(response: HttpResponse, *, referrer: str = "same-origin") -> HttpResponse:
-    """Add the headers that every answer bears."""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = referrer
-    response.headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
-    if settings.SESSION_COOKIE_SECURE:
-        response.headers["Strict-Transport-Security"] = f"max-age={HSTS_S}; includeSubDomains"
     return response

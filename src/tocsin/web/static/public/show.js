@@ -5,13 +5,14 @@ for (const field of document.querySelectorAll("input[data-show]")) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "show";
-  button.textContent = "Show";
+  const { show, hide, label } = field.dataset; // in the language of the page
+  button.textContent = show;
   button.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-label", "Show the password");
+  button.setAttribute("aria-label", label);
   button.addEventListener("click", () => {
     const shown = field.type === "text";
     for (const one of [field, again]) if (one) one.type = shown ? "password" : "text";
-    button.textContent = shown ? "Show" : "Hide";
+    button.textContent = shown ? show : hide;
     button.setAttribute("aria-pressed", String(!shown));
   });
   const box = document.createElement("div");
