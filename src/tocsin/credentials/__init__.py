@@ -2,9 +2,11 @@
 
 Tables: `credentials_population` (customers, staff), `credentials_epoch` (the oldest epoch still valid per population, cohort and class),
 `credentials_account`, `credentials_credential`, `credentials_session`, `credentials_resettoken`, `credentials_cutover`,
-`credentials_cutoverack`, `credentials_nodelease`, `credentials_canary`, `credentials_import`, `credentials_reject`.
-Views: `credentials_live_credential`, `credentials_live_session`, `credentials_live_resettoken`: the only surface through which a process
-reads a credential, and one that cannot yield a dead one. Functions (migrations 0002 and 0003): the only way the public process writes.
+`credentials_cutoverack`, `credentials_nodelease`, `credentials_canary`, `credentials_import`, `credentials_reject`, `credentials_bearer`
+(remember_me, refresh, api_token), `credentials_factor` (totp, recovery_code, passkey), `credentials_steptries`.
+Views: `credentials_live_credential`, `credentials_live_session`, `credentials_live_resettoken`, `credentials_live_bearer`,
+`credentials_live_factor`: the only surface through which a process reads a credential, and one that cannot yield a dead one. Functions
+(migrations 0002, 0003 and 0011): the only way the public process writes.
 
 Terms: *epoch*, an integer that only rises; a credential carries the epoch read in the statement that made it and lives while that is not
 below its class's. *Class*: password, session, remember_me, reset_token, ... *Cutover*: arm (a dry run), commit (two people), sealed (each
