@@ -96,6 +96,9 @@ def test_a_mail_is_classified(tmp_path: Path) -> None:
         (("mail", "classify", "/nowhere.eml"), 2, "bad_input"),
         (("surge", "forecast", "/nowhere.toml"), 4, "not_found"),
         (("drill", "list", "--home"), 2, "bad_input"),
+        (("credentials", "end-sessions"), 2, "bad_input"),
+        (("credentials", "end-sessions", "--all"), 3, "refused"),
+        (("credentials", "start-reset"), 2, "bad_input"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else str(v),
 )

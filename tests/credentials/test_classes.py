@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -288,6 +289,26 @@ def test_a_recovery_code_works_once_however_it_is_typed(wallet: Wallet) -> None:
     fresh = actions.new_codes(wallet.sid, at=AT)
     assert actions.answer_code(ticket(), wallet.recovery[1], at=AT) is None
     assert actions.answer_code(ticket(), fresh[0].reveal(), at=AT) is not None
+
+
+@pytest.mark.parametrize("what", ["totp", "recovery_code", "passkey"])
+def test_two_uses_of_one_answer_at_once_are_one(real_shop: Path, what: str) -> None:
+    wallet, opened = fill(FIRST, at=AT), []
+    asked = [ticket() for _ in range(6)]
+    code = wallet.code(AT) if what == "totp" else wallet.recovery[0]
+    answer, challenge = wallet.assertion(AT)
+    gate = threading.Barrier(len(asked))
+
+    def use(one: str) -> None:
+        gate.wait()
+        if what == "passkey":
+            opened.append(actions.answer_passkey(one, answer, challenge, at=AT))
+        else:
+            opened.append(actions.answer_code(one, code, at=AT))
+
+    for thread in [beside(partial(use, one)) for one in asked]:
+        thread.join(30)
+    assert sorted(o is not None for o in opened) == [False] * 5 + [True]
 
 
 def test_guessing_codes_is_bounded_and_only_whoever_knows_the_password_can_use_the_tries_up(wallet: Wallet) -> None:
@@ -602,3 +623,17 @@ def test_the_public_process_does_its_part_and_reads_no_table_of_secrets(real_sho
     for role in ("worker", "console", "intake"):
         with as_role(role), pytest.raises(DatabaseError, match="permission denied"), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT * FROM credentials_factor_secret(1, 'totp')")
+
+
+def test_tokens_and_factors_are_found_by_their_indexes(wallet: Wallet) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        for query, index in (
+            (f"SELECT account_id FROM credentials_live_bearer WHERE secret_sha256 = '\\x{'00' * 32}'", "credentials_bearer_secret_sha256"),
+            (f"SELECT id FROM credentials_live_bearer WHERE account_id = {wallet.account}", "credentials_bearer_account_id"),
+            (f"SELECT id FROM credentials_live_factor WHERE account_id = {wallet.account}", "credentials_factor_account_id"),
+            ("SELECT id FROM credentials_live_factor WHERE handle = '\\x00'", "credentials_factor_handle"),
+        ):
+            cursor.execute(f"EXPLAIN {query}")
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert index in plan, plan

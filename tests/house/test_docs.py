@@ -27,7 +27,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_commands_in_the_docs_exist() -> None:
     """Every `./run …` and `tocsin …` in the docs names a command whose help can be shown."""
-    spoken = {m for page in PAGES for m in re.findall(r"`(?:\./run|tocsin) ([a-z]+(?: [a-z]+)?)", page.read_text())}
+    spoken = {m for page in PAGES for m in re.findall(r"`(?:\./run|tocsin) ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)", page.read_text())}
     groups = {
         "operator",
         "approval",

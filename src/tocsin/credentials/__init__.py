@@ -1,12 +1,14 @@
 """End every credential of an older epoch in one commit; carry everybody to a new password.
 
 Tables: `credentials_population` (customers, staff), `credentials_epoch` (the oldest epoch still valid per population, cohort and class),
-`credentials_account`, `credentials_credential`, `credentials_session`, `credentials_resettoken`, `credentials_cutover`,
-`credentials_cutoverack`, `credentials_nodelease`, `credentials_canary`, `credentials_import`, `credentials_reject`, `credentials_lift`,
-`credentials_apikey` (who may ask at the gate: folder `gate/`), `credentials_letterrequest`, `credentials_affectedanswer`.
-Views: `credentials_live_credential`, `credentials_live_session`, `credentials_live_resettoken`: the only surface through which a process
-reads a credential, and one that cannot yield a dead one; `credentials_live_affectedanswer`, likewise for answers. Functions (migrations
-0002, 0003, 0031): the only way the public process writes.
+`credentials_account`, `credentials_credential`, `credentials_session`, `credentials_resettoken`, `credentials_bearer` (remember_me, refresh,
+api_token), `credentials_factor` (totp, recovery_code, passkey), `credentials_steptries`; `credentials_cutover`, `credentials_cutoverack`,
+`credentials_nodelease`, `credentials_canary`, `credentials_erasure`, `credentials_heldhashes`; `credentials_import`, `credentials_reject`;
+`credentials_lift`, `credentials_apikey` (folder `gate/`); `credentials_target`, `credentials_connectorsecret`, `credentials_plantedcanary`,
+`credentials_outbox` (folder `connectors/`); `credentials_room` and what stands beside it (folder `room/`); `credentials_letterrequest`,
+`credentials_affectedanswer`, `credentials_contactrequest`.
+Views `credentials_live_*`: the only surface through which a process reads a credential, and one that cannot yield a dead one. Functions (in
+the migrations named `..._functions` and 0002, 0003, 0011): the only way the public process writes.
 
 Terms: *epoch*, an integer that only rises; a credential carries the epoch read in the statement that made it and lives while that is not
 below its class's. *Class*: password, session, remember_me, reset_token, ... *Cutover*: arm (a dry run), commit (two people), sealed (each

@@ -40,8 +40,8 @@ def signed_in(view: Inside) -> Callable[[HttpRequest], HttpResponse]:
             return _seal(SeeOther(SIGN_IN_PATH))
         try:
             return view(request, sid, found)
-        except Refused as e:
-            return _page(request, "again", 409, reason=e.rule)
+        except Refused:
+            return _page(request, "again", 409)
 
     return guarded
 
