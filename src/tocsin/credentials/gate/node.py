@@ -153,20 +153,20 @@ class Gate:
 
     def _look_up(self, board: Board, subjects: list[str], answers: dict[str, GateAnswer]) -> int:
         """Ask the database; put the answers in if they are of the board's version. Return their version."""
-        until, version = self._monotonic() + REFUSED_KEPT_S, -1
-        for subject, account, is_open, epoch, at_version in _rows(subjects):
-            version = int(at_version)
-            if version != board.version:
-                return version
+        until, rows = self._monotonic() + REFUSED_KEPT_S, _rows(subjects)
+        version = int(rows[0][4])
+        if version != board.version:
+            return version
+        for subject, account, is_open, epoch, _ in rows:
             if account is None:
-                answer = GateAnswer(subject, "unknown", 0)
-            else:
-                self._keep(subject, account)
-                answer = GateAnswer(subject, "open" if is_open else "reset_required", epoch)
-            answers[subject] = answer
-            if account is not None and is_open:
+                continue
+            self._keep(subject, account)
+            answers[subject] = GateAnswer(subject, "open" if is_open else "reset_required", epoch)
+            if is_open:
                 board.open(account, epoch=epoch)
-            else:
+        for subject in subjects:
+            answer = answers.setdefault(subject, GateAnswer(subject, "unknown", 0))
+            if answer.reason != "open":
                 board.refuse(answer, until=until)
         return version
 
@@ -241,7 +241,7 @@ def _possible(subject: str) -> bool:
         return False
 
 
-def _rows(subjects: list[str]) -> list[tuple[str, int | None, bool | None, int, int]]:
+def _rows(subjects: list[str]) -> list[tuple[str, int | None, bool, int, int]]:
     """Ask once more on a new connection if the one of this thread has died since it was used last. Raises Unavailable."""
     for last in (False, True):
         try:

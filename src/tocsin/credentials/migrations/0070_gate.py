@@ -29,11 +29,10 @@ BEGIN
   END IF;
   ids := ARRAY(SELECT s.id FROM subjects_subject s WHERE s.external_id = ANY(p_subjects));
   RETURN QUERY
-  SELECT w.subject, g.account_id, coalesce(g.open, false), coalesce(e.epoch, 0), v.version
+  SELECT s.external_id, g.account_id, g.open, e.epoch, v.version
   FROM (SELECT coalesce(sum(p.version), 0)::bigint AS version FROM credentials_population p) v
-  CROSS JOIN unnest(p_subjects) AS w(subject)
-  LEFT JOIN subjects_subject s ON s.external_id = w.subject
-  LEFT JOIN (SELECT x.account_id, x.subject, x.open FROM credentials_gate x WHERE x.subject = ANY(ids) AND x.population = 'customers') g ON g.subject = s.id
+  LEFT JOIN (SELECT x.account_id, x.subject, x.open FROM credentials_gate x WHERE x.subject = ANY(ids) AND x.population = 'customers') g ON true
+  LEFT JOIN subjects_subject s ON s.id = g.subject
   LEFT JOIN credentials_account a ON a.id = g.account_id
   LEFT JOIN credentials_epoch e ON e.population_id = a.population_id AND e.cohort = a.cohort AND e.class = 'session';
 END $$;
