@@ -18,6 +18,7 @@ READ = {
     "cutover": "Ending every credential by raising an epoch, against one UPDATE of every password on the same table. `ratio`: UPDATE / commit.",
     "reset_lane": "Seconds from a request for a reset link to the relay's 250 beside a throttled mailing: our lane, and the ordinary queue.",
     "sender": "CPU (user + system) of the sending process for one personal, signed message, against OpenSSL's raw RSA-2048 signature and smtplib.",
+    "gate": "The gate's answers beside an application that answers two bytes, on the same server and core; then cutovers under questions.",
     "exposure": "Reach in a large data map with every cut, and the duty engine, beside networkx and bare mask tests.",
 }
 

@@ -11,7 +11,7 @@ from django.db import connections
 
 from tests.credentials.shop import AT, PEOPLE, cut, enrol, open_shop, signed
 from tocsin.credentials import actions
-from tocsin.credentials.gate import keys
+from tocsin.credentials.gate import keys, node
 from tocsin.credentials.gate.board import ACCOUNTS_MAX, EPOCHS_MAX, Board
 from tocsin.credentials.gate.node import Gate
 from tocsin.credentials.models import Account, CutoverAck, NodeLease
@@ -211,6 +211,30 @@ def test_the_board_is_loaded_and_a_cutover_empties_it(shop: Path, monkeypatch: p
     gate.load()
     assert [gate._board.epoch(a) for a in accounts] == [1] * 7
     assert reasons(gate) == ["open"] * 7
+
+
+def test_a_board_comes_in_batches(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = list(Account.objects.order_by("pk").values_list("pk", flat=True))
+    for size in (1, 20, 41, 44, 63, 64, 100, 173, 10_000):  # rows of 22 bytes behind a head of 19, before a tail of 2
+        monkeypatch.setattr(node, "LOAD_BYTES", size)
+        gate = Gate("n1", monotonic=Time())
+        gate.lease.renew()
+        gate.load()
+        assert [gate._board.epoch(a) for a in accounts] == [1] * 7, size
+    gate = Gate("n1", monotonic=Time())
+    gate.lease.renew()
+    monkeypatch.setattr(node, "LOAD_BYTES", 44)
+    board, adopt = gate._board, gate._board.adopt
+
+    def replaced(found: np.ndarray, epochs: np.ndarray) -> None:
+        adopt(found, epochs)
+        gate._advance(7)
+
+    monkeypatch.setattr(board, "adopt", replaced)
+    gate.load()
+    assert not gate.loaded.is_set()
+    assert sum(bool(board.epoch(a)) for a in accounts) < 7
+    assert [gate._board.epoch(a) for a in accounts] == [0] * 7
 
 
 def test_threads_start_and_stop(shop: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tools import performance
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "clients").rglob("*.md"))]
 
 
 def test_the_performance_page_is_what_the_results_give() -> None:
@@ -27,10 +27,11 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_commands_in_the_docs_exist() -> None:
     """Every `./run …` and `tocsin …` in the docs names a command whose help can be shown."""
-    spoken = {m for page in PAGES for m in re.findall(r"`(?:\./run|tocsin) ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)", page.read_text())}
+    spoken = {m for page in PAGES for m in re.findall(r"`(?:\./run|tocsin) ([a-z]+(?:-[a-z]+)*(?: [a-z]+(?:-[a-z]+)*)?)", page.read_text())}
     groups = {
         "operator",
         "approval",
+        "api-key",
         "subjects",
         "inventory",
         "incident",

@@ -7,14 +7,14 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from numpy.typing import NDArray
 
 from tocsin.kernel import clock, sql
-from tocsin.kernel.errors import BadInput, Fault, Unavailable
+from tocsin.kernel.errors import BadInput, Fault, Unavailable, ensure
 
 from ..lease import NodeLease
 from ..types import GateAnswer
@@ -29,7 +29,8 @@ TRIES_MAX = 5  # a cutover may fall between question and answer, but not five ti
 ACKS_MAX = 8
 LOAD_AGAIN_S = 1.0
 COPIED = np.dtype([("fields", ">i2"), ("n1", ">i4"), ("account", ">i8"), ("n2", ">i4"), ("epoch", ">i4")])  # a row of binary COPY
-COPY_HEAD_BYTES, COPY_TAIL_BYTES = 19, 2
+COPY_HEAD_BYTES, COPY_TAIL = 19, b"\xff\xff"
+LOAD_BYTES = 2_200_000  # about 100,000 rows at a time
 AWAY = "this gate has lost touch with the database and lets nobody in until it is back"
 
 log = logging.getLogger("tocsin.credentials")
@@ -75,7 +76,7 @@ class Gate:
     def __init__(self, node: str, *, monotonic: Callable[[], float] = clock.monotonic) -> None:
         self._monotonic = monotonic
         self._board = Board(-1)
-        self._advancing = threading.Lock()
+        self._advancing, self._keeping = threading.Lock(), threading.Lock()
         self._accounts: dict[str, int] = {}
         self._keys: frozenset[bytes] = frozenset()
         self._load = threading.Event()
@@ -126,20 +127,26 @@ class Gate:
     def load(self) -> None:
         """Read all open accounts of the present version into the board. Raises DatabaseError.
 
-        Idempotent. One transaction reads the version and the accounts in one snapshot; if the board is of another version by then, this
-        is dropped, and the change that replaced the board has asked for another load.
+        Idempotent. One transaction reads the version and the accounts in one snapshot. If the board is of another version, or is replaced
+        meanwhile, what was read is dropped: the change that replaced the board has asked for another load.
         """
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor.execute(sql.text("credentials", "gate_version"))
-            version = int(cursor.fetchone()[0])
-            with cursor.copy(sql.text("credentials", "gate_open")) as copy:
-                accounts, epochs = _copied(copy)
-        board = self._board
-        if board.version == version:
-            board.adopt(accounts, epochs)
-            self.loaded.set()
-            log.info("the gate's board of version %d holds %d open accounts", version, len(accounts))
+        board, n = self._board, 0
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute(sql.text("credentials", "gate_version"))
+                if int(cursor.fetchone()[0]) != board.version:
+                    return
+                with cursor.copy(sql.text("credentials", "gate_open")) as copy:
+                    for accounts, epochs in _copied(copy):
+                        if self._board is not board:
+                            raise _ReplacedError
+                        board.adopt(accounts, epochs)
+                        n += len(accounts)
+        except _ReplacedError:
+            return
+        self.loaded.set()
+        log.info("the gate's board of version %d holds %d open accounts", board.version, n)
 
     def _remembered(self, board: Board, subjects: Sequence[str]) -> dict[str, GateAnswer]:
         now, found = self._monotonic(), {}
@@ -153,28 +160,28 @@ class Gate:
 
     def _look_up(self, board: Board, subjects: list[str], answers: dict[str, GateAnswer]) -> int:
         """Ask the database; put the answers in if they are of the board's version. Return their version."""
-        until, version = self._monotonic() + REFUSED_KEPT_S, -1
-        for subject, account, is_open, epoch, at_version in _rows(subjects):
-            version = int(at_version)
-            if version != board.version:
-                return version
+        until, rows = self._monotonic() + REFUSED_KEPT_S, _rows(subjects)
+        version = int(rows[0][4])
+        if version != board.version:
+            return version
+        for subject, account, is_open, epoch, _ in rows:
             if account is None:
-                answer = GateAnswer(subject, "unknown", 0)
-            else:
-                self._keep(subject, account)
-                answer = GateAnswer(subject, "open" if is_open else "reset_required", epoch)
-            answers[subject] = answer
-            if account is not None and is_open:
+                continue
+            self._keep(subject, account)
+            answers[subject] = GateAnswer(subject, "open" if is_open else "reset_required", epoch)
+            if is_open:
                 board.open(account, epoch=epoch)
-            else:
+        for subject in subjects:
+            answer = answers.setdefault(subject, GateAnswer(subject, "unknown", 0))
+            if answer.reason != "open":
                 board.refuse(answer, until=until)
         return version
 
     def _keep(self, subject: str, account: int) -> None:
-        if len(self._accounts) >= ACCOUNTS_KEPT_MAX and subject not in self._accounts:
-            with self._advancing:
-                self._accounts.pop(next(iter(self._accounts)), None)
-        self._accounts[subject] = account
+        with self._keeping:
+            if len(self._accounts) >= ACCOUNTS_KEPT_MAX and subject not in self._accounts:
+                del self._accounts[next(iter(self._accounts))]
+            self._accounts[subject] = account
 
     def _advance(self, version: int) -> None:
         """Close everybody: an empty board of a newer version. An older version changes nothing."""
@@ -241,7 +248,7 @@ def _possible(subject: str) -> bool:
         return False
 
 
-def _rows(subjects: list[str]) -> list[tuple[str, int | None, bool | None, int, int]]:
+def _rows(subjects: list[str]) -> list[tuple[str, int | None, bool, int, int]]:
     """Ask once more on a new connection if the one of this thread has died since it was used last. Raises Unavailable."""
     for last in (False, True):
         try:
@@ -253,8 +260,22 @@ def _rows(subjects: list[str]) -> list[tuple[str, int | None, bool | None, int, 
     return []
 
 
-def _copied(chunks: Iterator[memoryview]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return accounts and epochs of a binary COPY, whose rows all have the same length because no value is NULL."""
-    raw = b"".join(chunks)
-    body = np.frombuffer(raw, dtype=COPIED, offset=COPY_HEAD_BYTES, count=(len(raw) - COPY_HEAD_BYTES - COPY_TAIL_BYTES) // COPIED.itemsize)
-    return body["account"].astype(np.int64), body["epoch"].astype(np.int32)
+def _copied(chunks: Iterable[memoryview]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+    """Yield accounts and epochs of a binary COPY, batch by batch. No value is NULL, so that all rows have the same length."""
+    raw, head = bytearray(), COPY_HEAD_BYTES
+    for chunk in chunks:
+        raw += chunk
+        if len(raw) >= LOAD_BYTES:
+            yield _rows_of(raw[head:])
+            raw, head = raw[head + (len(raw) - head) // COPIED.itemsize * COPIED.itemsize :], 0
+    ensure(bytes(raw[-2:]) == COPY_TAIL and (len(raw) - head - 2) % COPIED.itemsize == 0, "a binary COPY ended in the middle of a row")
+    yield _rows_of(raw[head:-2])
+
+
+def _rows_of(raw: bytearray) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    rows = np.frombuffer(raw, dtype=COPIED, count=len(raw) // COPIED.itemsize)
+    return rows["account"].astype(np.int64), rows["epoch"].astype(np.int32)
+
+
+class _ReplacedError(Exception):
+    """The board was replaced while it was loaded."""
