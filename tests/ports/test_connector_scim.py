@@ -47,6 +47,7 @@ class Application:
             base_url=f"{self.url}/v2", headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/scim+json"}
         )
         self.logins, self.people = {}, {}
+        self.timeout_s = 2.0
         for k in range(PEOPLE):
             login, password = f"person{k}@example.org", f"old password {k} of a customer"
             body = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": login, "password": password, "active": True}
@@ -54,7 +55,7 @@ class Application:
             self.logins[account], self.people[account] = login, password
 
     def connector(self, **more: Any) -> Connector:
-        options = {"url": f"{self.url}/v2", "door_asks": "groups", "login_url": f"{self.url}/login", "timeout_s": 2.0, **more}
+        options = {"url": f"{self.url}/v2", "door_asks": "groups", "login_url": f"{self.url}/login", "timeout_s": self.timeout_s, **more}
         return make("tocsin.credentials.adapters.scim.Adapter", {k: v for k, v in options.items() if v is not None}, TOKEN)
 
     def opens(self, account: str, secret: str) -> bool:
@@ -67,9 +68,11 @@ class Application:
     def stop(self) -> None:
         """The store is in memory: the process is stopped in its tracks, and its port answers nothing."""
         os.kill(self.process.pid, signal.SIGSTOP)
+        self.timeout_s = 0.3
 
     def start(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)
+        self.timeout_s = 2.0
 
     def close(self) -> None:
         self.start()
