@@ -45,10 +45,10 @@ def replace(path: Path, content: bytes, port: str) -> None:
                 out.flush()
                 os.fsync(out.fileno())
             if held is not None:
-                os.chmod(temporary, held.st_mode & 0o7777)
+                Path(temporary).chmod(held.st_mode & 0o7777)
                 with contextlib.suppress(PermissionError):  # only root gives a file away; then its owner is ours already
                     os.chown(temporary, held.st_uid, held.st_gid)
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             raise

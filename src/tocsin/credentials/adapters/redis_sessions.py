@@ -79,11 +79,12 @@ class Adapter:
 
     def _db(self, number: int) -> redis.Redis:
         if number not in self._opened:
+            # The client repeats nothing: a SWAPDB that is sent twice swaps back.
             timeout = float(self._options.get("timeout_s", TIMEOUT_S))
             self._opened[number] = redis.Redis(
                 host=self._options["host"], port=self._options["port"], db=number, username=self._options.get("username"),
                 password=self._secret.reveal() if self._secret else None, ssl=self._options.get("tls", False),
-                socket_timeout=timeout, socket_connect_timeout=timeout, decode_responses=False, retry=Retry(NoBackoff(), 0))  # a SWAPDB that the client repeats swaps back  # fmt: skip
+                socket_timeout=timeout, socket_connect_timeout=timeout, decode_responses=False, retry=Retry(NoBackoff(), 0))  # fmt: skip
         return self._opened[number]
 
     @property
@@ -169,9 +170,8 @@ class Adapter:
                 return Gated(0.0, "already gated")
             mark = {**(self._mark() or {}), "gated_at": clock.iso(at), "epoch": epoch}
             if self._swap:
-                self._spare.set(MARK, json.dumps(mark))
                 began = time.monotonic()
-                self._swap_once(fallen=True)
+                self._swap_once(json.dumps(mark))
             else:
                 mark["new_prefix"] = f"t{randomness.token_hex(6)}:"
                 self._live.set(MARK, json.dumps(mark))
@@ -255,7 +255,7 @@ class Adapter:
             mark = self._mark() or {}
             if self._swap:
                 if state == "gated":
-                    self._swap_once(fallen=False)
+                    self._swap_once(None)
                 # New sessions lie in the spare database now. MOVE leaves a key where it is if the name exists on the other side.
                 for moved, key in enumerate(self._spare.scan_iter(count=SCAN_COUNT)):
                     if key != MARK.encode():
@@ -297,7 +297,8 @@ class Adapter:
     # -- the store --------------------------------------------------------------------------------------------------------------
 
     def _mark(self) -> dict[str, Any] | None:
-        for database in (self._live, self._spare) if self._swap else (self._live,):
+        # The live one twice: a swap between the two looks carries the mark past the reader.
+        for database in (self._live, self._spare, self._live) if self._swap else (self._live,):
             held = cast(bytes | None, database.get(MARK))
             if held is not None:
                 return dict(json.loads(held))
@@ -312,18 +313,26 @@ class Adapter:
             return "armed"
         return "drained" if mark.get("drained") else "draining" if mark.get("draining") else "gated"
 
-    def _swap_once(self, *, fallen: bool) -> None:
-        """Swap, unless another worker has: the mark must still lie on the other side when the server gets to it (WATCH, MULTI, EXEC)."""
-        with self._live.pipeline(transaction=True) as pipe:
-            try:
-                pipe.watch(MARK)
-                if bool(pipe.exists(MARK)) == fallen:
-                    return
-                pipe.multi()
-                pipe.execute_command("SWAPDB", self._live_db, self._spare_db)
-                pipe.execute()
-            except redis.WatchError:
-                return  # swapped in between, by the same gate or abort
+    def _swap_once(self, mark: str | None) -> None:
+        """Swap, unless another worker has. `mark` is what the live database says after a gate; None swaps back.
+
+        One transaction (WATCH, MULTI, EXEC): the mark lies on the other side until the very swap, so an even number of workers do not
+        open the gate again.
+        """
+        pipe: Any = self._live.pipeline(transaction=True)
+        try:
+            pipe.watch(MARK)
+            if bool(pipe.exists(MARK)) == (mark is not None):
+                return
+            pipe.multi()
+            pipe.execute_command("SWAPDB", self._live_db, self._spare_db)
+            if mark is not None:
+                pipe.set(MARK, mark)
+            pipe.execute()
+        except redis.WatchError:
+            return  # swapped in between, by the same gate or abort
+        finally:
+            pipe.reset()
 
     def _sweep(self) -> int:
         """Remove live sessions whose name lies among the old ones; return how many."""
