@@ -6,7 +6,7 @@ REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, cr
   credentials_erasure, credentials_heldhashes, credentials_contactrequest
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 REVOKE ALL ON FUNCTION credentials_open_session, credentials_end_session, credentials_revoked_hash, credentials_redeem, credentials_renew_lease,
-  credentials_ack, credentials_leave, credentials_ask_reset, credentials_dead_hashes, credentials_erase, credentials_unerased,
+  credentials_ack, credentials_leave, credentials_ask_reset, credentials_covered, credentials_dead_hashes, credentials_erase, credentials_unerased,
   credentials_ask_contact, credentials_confirm_contact
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 
