@@ -160,7 +160,7 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str, overrid
         locked(row.population.name)
         row = Cutover.objects.select_related("population").get(pk=cutover)  # under the lock: nobody else moves it now
         _must_be(row, "armed")
-        ensure(_to_sign(row, override=override) == payload, "a cutover, or what is contained, changed after it was signed")
+        ensure(value(row).payload.items() <= payload.items(), "a cutover changed after it was armed")
         raised = sql.execute(
             "credentials",
             "raise_epochs",
@@ -285,7 +285,7 @@ def value(
 
 def _to_sign(row: Cutover, *, override: str) -> dict[str, Any]:
     """Return what two people must have signed to commit. Raises Refused while something is not contained and nobody says why to go on."""
-    what = info(row)
+    what = value(row, containment=tuple(incidents.containment(row.incident)) if row.incident is not None else ())
     if not what.uncontained:
         return what.payload
     if not override.strip():

@@ -11,12 +11,19 @@ With SELECT and UPDATE on the hash instead, whoever took the worker over could r
 from django.db import migrations
 
 FUNCTIONS = """
+-- The cohorts of a cutover, from the keys "cohort/class" of its epochs; every class of it stands beside every cohort.
+CREATE FUNCTION credentials_covered(p_from_epochs jsonb) RETURNS smallint[]
+LANGUAGE sql IMMUTABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+  SELECT array_agg(DISTINCT split_part(k, '/', 1)::smallint) FROM jsonb_object_keys(p_from_epochs) AS k
+$$;
+
 CREATE FUNCTION credentials_dead_hashes(p_cutover bigint, p_first bigint, p_last bigint)
 RETURNS TABLE (account_id bigint, class text, hash text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   cut credentials_cutover;
+  covered smallint[];
 BEGIN
   SELECT * INTO cut FROM credentials_cutover WHERE id = p_cutover;
   IF cut.erasing_at IS NULL OR cut.erased_at IS NOT NULL OR cut.state NOT IN ('committed', 'sealed') THEN
@@ -25,13 +32,14 @@ BEGIN
   IF NOT EXISTS (SELECT 1 FROM incidents_incident i WHERE i.id = cut.incident AND i.hold IS NOT NULL) THEN
     RAISE EXCEPTION 'no legal hold lies on cutover %', p_cutover;
   END IF;
+  covered := credentials_covered(cut.from_epochs);
   RETURN QUERY
   SELECT c.account_id, c.class, c.hash
   FROM credentials_credential c
   JOIN credentials_account a ON a.id = c.account_id
   JOIN credentials_epoch e ON e.population_id = a.population_id AND e.cohort = a.cohort AND e.class = c.class
   WHERE a.id BETWEEN p_first AND p_last AND a.population_id = cut.population_id AND c.class = ANY (cut.classes) AND c.hash <> ''
-    AND c.epoch < cut.to_epoch AND c.epoch < e.epoch AND cut.from_epochs ? (a.cohort || '/' || c.class)
+    AND c.epoch < cut.to_epoch AND c.epoch < e.epoch AND a.cohort = ANY (covered)
   ORDER BY c.account_id, c.class;
 END $$;
 
@@ -40,6 +48,7 @@ CREATE FUNCTION credentials_erase(p_cutover bigint, p_first bigint, p_last bigin
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   cut credentials_cutover;
+  covered smallint[];
   n int;
 BEGIN
   SELECT * INTO cut FROM credentials_cutover WHERE id = p_cutover;
@@ -51,25 +60,31 @@ BEGIN
   ) THEN
     RAISE EXCEPTION 'a legal hold lies on cutover %, and these hashes were not copied', p_cutover;
   END IF;
+  covered := credentials_covered(cut.from_epochs);
   UPDATE credentials_credential c SET hash = ''
   FROM credentials_account a, credentials_epoch e
   WHERE a.id = c.account_id AND a.id BETWEEN p_first AND p_last AND a.population_id = cut.population_id
     AND e.population_id = a.population_id AND e.cohort = a.cohort AND e.class = c.class
     AND c.class = ANY (cut.classes) AND c.hash <> ''
-    AND c.epoch < cut.to_epoch AND c.epoch < e.epoch AND cut.from_epochs ? (a.cohort || '/' || c.class);
+    AND c.epoch < cut.to_epoch AND c.epoch < e.epoch AND a.cohort = ANY (covered);
   GET DIAGNOSTICS n = ROW_COUNT;
   RETURN n;
 END $$;
 
 CREATE FUNCTION credentials_unerased(p_cutover bigint) RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
-  SELECT count(*)
-  FROM credentials_cutover cut
-  JOIN credentials_account a ON a.population_id = cut.population_id
-  JOIN credentials_credential c ON c.account_id = a.id
-  WHERE cut.id = p_cutover AND c.class = ANY (cut.classes) AND c.hash <> '' AND c.epoch < cut.to_epoch
-    AND cut.from_epochs ? (a.cohort || '/' || c.class)
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+  cut credentials_cutover;
+  covered smallint[];
+BEGIN
+  SELECT * INTO cut FROM credentials_cutover WHERE id = p_cutover;
+  covered := credentials_covered(cut.from_epochs);
+  RETURN (
+    SELECT count(*) FROM credentials_credential c JOIN credentials_account a ON a.id = c.account_id
+    WHERE a.population_id = cut.population_id AND a.cohort = ANY (covered) AND c.class = ANY (cut.classes) AND c.hash <> ''
+      AND c.epoch < cut.to_epoch
+  );
+END $$;
 
 CREATE FUNCTION credentials_ask_contact(p_sid bytea, p_version int, p_request uuid, p_deposit bytea, p_at timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -110,12 +125,12 @@ BEGIN
   RETURN true;
 END $$;
 
-REVOKE ALL ON FUNCTION credentials_dead_hashes, credentials_erase, credentials_unerased, credentials_ask_contact, credentials_confirm_contact
+REVOKE ALL ON FUNCTION credentials_covered, credentials_dead_hashes, credentials_erase, credentials_unerased, credentials_ask_contact, credentials_confirm_contact
   FROM PUBLIC;
 """
 
 UNDO = """
-DROP FUNCTION credentials_confirm_contact, credentials_ask_contact, credentials_unerased, credentials_erase, credentials_dead_hashes;
+DROP FUNCTION credentials_confirm_contact, credentials_ask_contact, credentials_unerased, credentials_erase, credentials_dead_hashes, credentials_covered;
 """
 
 
