@@ -88,7 +88,9 @@ def estate(folder: Path, *, customers: int) -> Iterator[Estate]:
         (folder / "tocsin.toml").write_text(
             f'[estate]\nkind = "drill"\n[web]\npublic_port = {port}\npublic_url = "http://127.0.0.1:{port}"\n'
         )
-        os.environ.update(TOCSIN_DATABASE_URL=owner, TOCSIN_HOME=str(folder), TOCSIN_PROCESS="owner", DJANGO_SETTINGS_MODULE="tocsin.settings")
+        os.environ.update(
+            TOCSIN_DATABASE_URL=owner, TOCSIN_HOME=str(folder), TOCSIN_PROCESS="owner", DJANGO_SETTINGS_MODULE="tocsin.settings"
+        )
         import django
 
         django.setup()

@@ -34,9 +34,9 @@ from .estate import Estate, Person, cpu_ms, end, estate, token_of
 
 ROOT = Path(__file__).parent.parent
 SERVER_CORE, OTHERS = 0, 1
-CLOSED_LOOP = 6
+CLOSED_LOOP = 5  # one at work and as many in front as the pool takes: nobody is turned back
 WINDOW = 240  # people round the watermark whom we ask for; wrk asks for the others
-POLL_S = (0.5, 1.5)  # the page itself says 15 to 25 s; shorter, or the run would be over before anybody was back
+POLL_S = (1.0, 2.0)  # the page itself says 15 to 25 s; shorter, or the run would be over before anybody was back
 TYPING_S = (0.0, 4.0)
 AGAIN_S = 2.0  # who met a full pool; the page itself says 15 to 25 s
 WARM_S = 8.0  # until the first have typed
@@ -58,7 +58,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--seconds", type=int, default=30)
     arguments.add_argument("--times", type=int, default=20)
-    arguments.add_argument("--realtime", action="store_true", help="before everything else on the machine; as root, on a shared machine, briefly")
+    arguments.add_argument(
+        "--realtime", action="store_true", help="before everything else on the machine; as root, on a shared machine, briefly"
+    )
     chosen = arguments.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("needs wrk: apt install wrk")
@@ -144,7 +146,18 @@ def overload(home: Estate, pid: int, used: Any, seconds: int, times: int, per_s:
     connections = 128
     env = os.environ | {"TICKETS": str(tickets), "DELAY_MS": str(max(1, round(1000 * connections / crowd)))}
     wrk = subprocess.Popen(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "5s", "-s", str(script), f"http://127.0.0.1:{home.port}"],
+        [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--latency",
+            "--timeout",
+            "5s",
+            "-s",
+            str(script),
+            f"http://127.0.0.1:{home.port}",
+        ],
         env=env,
         stdout=subprocess.PIPE,
         text=True,
@@ -189,8 +202,13 @@ def overload(home: Estate, pid: int, used: Any, seconds: int, times: int, per_s:
     for _, second in sorted(admitted):
         inversion, latest = max(inversion, latest - second), max(latest, second)
     print(out, file=sys.stderr)
-    print(f"room measured capacity {measured[0]:.1f}, rate {measured[1]:.1f}, p95 {measured[2]:.0f} ms, factor {measured[3]:.2f}", file=sys.stderr)
-    figures = {k: _ms(m.group(1), m.group(2)) for k, m in ((k, re.search(rf"{k}\s+([\d.]+)(us|ms|s)", out)) for k in ("50%", "90%", "99%")) if m}
+    print(
+        f"room measured capacity {measured[0]:.1f}, rate {measured[1]:.1f}, p95 {measured[2]:.0f} ms, factor {measured[3]:.2f}",
+        file=sys.stderr,
+    )
+    figures = {
+        k: _ms(m.group(1), m.group(2)) for k, m in ((k, re.search(rf"{k}\s+([\d.]+)(us|ms|s)", out)) for k in ("50%", "90%", "99%")) if m
+    }
     pages = re.search(r"Requests/sec:\s+([\d.]+)", out)
     return {
         "times": times,

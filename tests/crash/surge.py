@@ -84,7 +84,8 @@ def close_room() -> int:
     start = int(time.time()) - SECONDS - 3
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT credentials_room_report('elsewhere', ARRAY[]::int[], ARRAY[]::bigint[], ARRAY[]::int[], 0, 0, 0, false, 0, 0, %s)", [start]
+            "SELECT credentials_room_report('elsewhere', ARRAY[]::int[], ARRAY[]::bigint[], ARRAY[]::int[], 0, 0, 0, false, 0, 0, %s)",
+            [start],
         )
     return start
 

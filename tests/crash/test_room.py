@@ -61,4 +61,3 @@ def test_killed_in_a_surge_no_place_is_lost_no_reset_is_half_done_and_the_order_
     assert found["at_the_kill"][0] < found["at_the_end"][0] == PEOPLE
     if victim == "postgres":
         assert found["pages_while_away"] > 0  # those who wait are told so while the database is away
-

@@ -186,7 +186,9 @@ def test_waits_in_front_of_the_pool_lower_the_rate_at_once_and_it_grows_again(sh
         cut_to = queries.room_status(at=clock.now()).rate_per_s
         assert cut_to == pytest.approx(full * 0.7, rel=0.02)
         ticks(time, mine, 20)
-        assert queries.room_status(at=clock.now()).rate_per_s == pytest.approx(10 * policy.CAPACITY_SHARE * policy.FACTOR_MAX / queries.room_status(at=clock.now()).show_up, rel=0.01)
+        assert queries.room_status(at=clock.now()).rate_per_s == pytest.approx(
+            10 * policy.CAPACITY_SHARE * policy.FACTOR_MAX / queries.room_status(at=clock.now()).show_up, rel=0.01
+        )
 
 
 def test_a_room_closed_on_one_node_is_closed_on_all_and_led_by_one(shop: Path) -> None:

