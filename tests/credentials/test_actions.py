@@ -765,7 +765,7 @@ def test_no_process_reads_a_hash_but_through_the_live_views() -> None:
             "FROM pg_proc WHERE proname LIKE 'credentials\\_%%'"
         )
         functions = cursor.fetchall()
-        assert len(functions) == 8
+        assert len(functions) == 9
         assert {(may, definer, tuple(config)) for _, may, definer, config in functions} == {
             (False, True, ("search_path=pg_catalog, public, pg_temp",))
         }
