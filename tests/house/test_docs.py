@@ -36,6 +36,7 @@ def test_commands_in_the_docs_exist() -> None:
         "incident",
         "duties",
         "credentials",
+        "connector",
         "mail",
         "notice",
         "support",
