@@ -37,6 +37,7 @@ def test_commands_in_the_docs_exist() -> None:
         "incident",
         "duties",
         "credentials",
+        "connector",
         "mail",
         "notice",
         "support",

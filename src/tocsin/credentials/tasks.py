@@ -46,27 +46,27 @@ def mind_targets() -> None:
 
 
 @job()
-def gate_target(*, name: str) -> None:
+def gate_target(*, target: str) -> None:
     """Let a gate fall that is behind the cutover."""
-    actions.gate_late(name, at=clock.now())
+    actions.gate_late(target, at=clock.now())
 
 
 @job()
-def lift_target(*, name: str) -> None:
+def lift_target(*, target: str) -> None:
     """Lift a gate whose cutover was taken back."""
-    actions.lift_late(name, at=clock.now())
+    actions.lift_late(target, at=clock.now())
 
 
 @job()
-def watch_target(*, name: str) -> None:
+def watch_target(*, target: str) -> None:
     """Let people through who set a new password in a target's own pages."""
-    actions.watch(name, at=clock.now())
+    actions.watch(target, at=clock.now())
 
 
 @job()
-def drain_target(*, name: str) -> None:
+def drain_target(*, target: str) -> None:
     """Revoke the next accounts of a target one by one."""
-    actions.drain_some(name, at=clock.now())
+    actions.drain_some(target, at=clock.now())
 
 
 @job()

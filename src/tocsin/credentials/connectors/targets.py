@@ -405,11 +405,10 @@ def _finding(level: str, text: str, remedy: str = "") -> dict[str, Any]:
 
 
 def _row(name: str) -> Target:
+    """Return a target's row, made at the first look; the worker, which may make no population, finds one that is there."""
     found = registry.table(name)
-    row, _ = Target.objects.select_related("population").get_or_create(
-        name=name, defaults={"population": open_population(found.population), "kind": ""}
-    )
-    return row
+    row = Target.objects.select_related("population").filter(name=name).first()
+    return row or Target.objects.create(name=name, population=open_population(found.population), kind="")
 
 
 def _active(name: str) -> Target:
@@ -475,4 +474,4 @@ def _opened(row: PlantedCanary) -> TargetCanary:
 
 def _ask(job: str, name: str, **arguments: Any) -> None:
     key = ":".join([job, name, *(str(v) for v in arguments.values())])
-    jobs.enqueue(f"credentials.tasks.{job}", unless_waiting=key, **(arguments or {"name": name}))
+    jobs.enqueue(f"credentials.tasks.{job}", unless_waiting=key, **(arguments or {"target": name}))
