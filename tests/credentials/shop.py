@@ -110,11 +110,11 @@ def signed(home: Path, ask: Callable[[], object]) -> int:
     return e.value.approval
 
 
-def cut(home: Path, *, incident: int | None = 1, armed: CutoverInfo | None = None) -> object:
+def cut(home: Path, *, incident: int | None = 1, armed: CutoverInfo | None = None, override: str = "") -> object:
     """Arm (unless armed), sign twice, commit."""
     info = armed or actions.arm(incident=incident, at=AT, by="ada")
-    approval = signed(home, lambda: actions.commit(info.id, approval=None, at=AT, by="ada"))
-    return actions.commit(info.id, approval=approval, at=AT, by="ada")
+    approval = signed(home, lambda: actions.commit(info.id, approval=None, at=AT, by="ada", override=override))
+    return actions.commit(info.id, approval=approval, at=AT, by="ada", override=override)
 
 
 def log_in(customer: Customer, password: str | None = None) -> str | None:

@@ -769,8 +769,8 @@ def test_no_process_reads_a_hash_but_through_the_live_views() -> None:
         )
         functions = cursor.fetchall()
         assert len(functions) >= 24
-        assert {(may, definer, tuple(config)) for _, may, definer, config in functions} == {
-            (False, True, ("search_path=pg_catalog, public, pg_temp",))
+        assert {(may, definer, config[0]) for _, may, definer, config in functions} == {
+            (False, True, "search_path=pg_catalog, public, pg_temp")
         }
 
 

@@ -23,7 +23,7 @@ from django.db import DatabaseError, connection, transaction
 from tests.conftest import forget
 from tests.credentials.shop import AT, GOOD, PEOPLE, Customer, cut, enrol, hash_of, log_in, open_shop
 from tocsin.credentials import actions, policy, queries
-from tocsin.credentials.models import Account, Credential, Epoch, ResetToken
+from tocsin.credentials.models import Account, Credential, Epoch, Factor, ResetToken
 from tocsin.credentials.passwords import formats, hashing
 from tocsin.credentials.sign_in import digest, login_of
 from tocsin.credentials.types import PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN
@@ -79,7 +79,7 @@ def test_item_21_fifteen_characters_alone_and_eight_beside_a_second_factor(shop:
     accepted(fifteen, token=token)
 
     account = Account.objects.get(login_hmac=login_of(FIRST.email))
-    Credential.objects.create(account=account, cred_class="totp", epoch=1, hash="sealed seed", set_at=AT)
+    Factor.objects.create(account=account, cred_class="totp", epoch=1, secret=b"sealed seed", created_at=AT)
     token = link()
     info = queries.open_token(token, at=AT)
     assert info is not None

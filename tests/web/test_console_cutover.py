@@ -215,6 +215,8 @@ def test_connectors_and_room_are_drawn_where_there_are_any(running: int, monkeyp
     (race,) = view._races([line], measured)
     assert (race["api"], race["gate"]) == ("11.1 days", "8.2 ms")
     assert "11.1 days" in race["api_bar"]
+    own = view.ConnectorLine("directory", "openldap", "gated", 31_000, None, 16.0, 4, 4, (), took_ms=15.5)
+    assert [(r["api"], r["gate"]) for r in view._races([own], None)] == [("16 s", "15.5 ms")]
     full = view.RoomGauge(open=True, waiting=0, admitted_per_s=30.0, rate_per_s=30.0, capacity_per_s=40.0, oldest_wait_s=0.0)
     assert full.share == 75
     assert view.RoomGauge(True, 0, 0.0, 0.0, 0.0, 0.0).share == 0

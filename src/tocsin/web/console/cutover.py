@@ -36,10 +36,8 @@ from .page import page, staff_only, who
 COUNTED_S = 10.0  # counting passwords takes seconds at 24 million
 RESETS = (EventType.RESET_REQUESTED, EventType.PASSWORD_RESET)
 STATE_CSS = {"armed": "warn", "committed": "warn", "sealed": "good", "aborted": "bad", "open": ""}
-UNKNOWNS = {  # of a dry run, where this version counts them
-    "undated": "passwords of which nobody knows when they were set",
-    "contacts_changed": "people changed their contact points since the first possible entry",
-}
+UNDATED = "passwords of which nobody knows when they were set"
+CONTACTS_CHANGED = "people changed their contact points since the first possible entry"
 AT_ONCE_MS = 0.1
 THINNEST = 0.01  # of a bar's width: what is shorter would not be seen
 ROOM_FULL_S = 60.0  # a wait from which on the gauge is yellow
@@ -77,6 +75,7 @@ class ConnectorLine:
     canaries_tried: int
     canaries_refused: int
     findings: tuple[str, ...]
+    took_ms: float | None = None  # its gate's one switch
 
 
 @staff_only
@@ -141,11 +140,9 @@ def abort(request: HttpRequest, incident: int, cutover: int) -> HttpResponse:
 @require_POST
 def widen(request: HttpRequest, incident: int, cutover: int) -> HttpResponse:
     """Arm for everybody what was narrow."""
-    door = _door(actions, "widen")
-    if door is None:
-        messages.error(request, "This version cannot widen a cutover: arm one for everybody.")
-        return redirect(f"/incidents/{incident}/cutover")
-    return _act(request, incident, lambda: door(cutover, at=clock.now(), by=who(request)), "Armed for everybody. Two people commit it.")
+    return _act(
+        request, incident, lambda: actions.widen(cutover, at=clock.now(), by=who(request)), "Armed for everybody. Two people commit it."
+    )
 
 
 def _act(request: HttpRequest, incident: int, act: Callable[[], object], done: str) -> HttpResponse:
@@ -171,12 +168,6 @@ def _signed(cutover: int, act: str) -> int | None:
 def _approvals(cutover: int) -> list[ApprovalInfo]:
     acts = {"credentials.commit", "credentials.abort"}
     return [a for a in staff.approvals() if a.act in acts and a.payload.get("cutover") == cutover]
-
-
-def _door(module: Any, name: str) -> Callable[..., Any] | None:
-    """Return a door of the credentials room, None where this version of the room has no such door."""
-    found: Callable[..., Any] | None = getattr(module, name, None)
-    return found
 
 
 def _show(request: HttpRequest, incident: IncidentInfo) -> HttpResponse:
@@ -240,7 +231,7 @@ def _notes(found: CutoverOverview) -> list[tuple[str, str]]:
     """Return what two people should know before they sign, as (name, words)."""
     info = found.info
     everybody = "everybody" if info.cohort is None else f"cohort {info.cohort}"
-    spared, reason = tuple(getattr(info, "spared", ())), str(getattr(info, "reason", ""))
+    spared, reason = info.spared, info.reason
     notes = [
         ("Whom", f"{everybody} of {info.population}" + (f", without cohort {', '.join(map(str, spared))}" if spared else "")),
         *([("Why not all", reason)] if reason and (info.cohort is not None or spared) else []),
@@ -254,9 +245,9 @@ def _notes(found: CutoverOverview) -> list[tuple[str, str]]:
             f"{info.canaries:,} accounts of ours, tried before and after" if info.canaries else "none: plant some, or nothing proves it",
         ),
     ]
-    notes += [("Note", f"{n:,} {words}") for name, words in UNKNOWNS.items() if (n := int(getattr(info, name, 0)))]
-    if override := str(getattr(info, "override", "")):
-        notes.append(("Committed although", f"systems were not contained: {override}"))
+    notes += [("Note", f"{n:,} {words}") for n, words in ((info.undated, UNDATED), (info.contacts_changed, CONTACTS_CHANGED)) if n]
+    if info.override:
+        notes.append(("Committed although", f"systems were not contained: {info.override}"))
     return notes
 
 
@@ -267,7 +258,7 @@ def _range(epochs: Any) -> str:
 
 def _blockers(info: CutoverInfo) -> list[str]:
     """Return the reached systems with credentials in hand that are not contained: they stop the commit."""
-    return [f"{s} has credentials in hand and is not contained" for s in getattr(info, "uncontained", ())]
+    return [f"{s} has credentials in hand and is not contained" for s in info.uncontained]
 
 
 def _approval(approval: ApprovalInfo) -> dict[str, Any]:
@@ -286,7 +277,7 @@ def _can(found: CutoverOverview | None) -> dict[str, bool]:
         "withdraw": state == "armed",
         "ask_abort": state in {"committed", "sealed"} and "credentials.abort" not in open_acts and bool(found and found.erasing_at is None),
         "abort": state in {"committed", "sealed"} and open_acts.get("credentials.abort", False),
-        "widen": bool(found and found.info.cohort is not None and state != "aborted") and _door(actions, "widen") is not None,
+        "widen": bool(found and found.info.cohort is not None and state != "aborted"),
     }
 
 
@@ -332,7 +323,6 @@ def _epochs(lines: Sequence[EpochLine]) -> list[dict[str, Any]]:
 
 
 def _connectors() -> list[ConnectorLine]:
-    door = _door(credentials, "connectors")
     return [
         ConnectorLine(
             name=c.name,
@@ -341,11 +331,12 @@ def _connectors() -> list[ConnectorLine]:
             subjects=c.subjects,
             write_rate_per_s=c.write_rate_per_s,
             drain_eta_s=c.drain_eta_s,
-            canaries_tried=c.canaries_tried,
-            canaries_refused=c.canaries_refused,
-            findings=tuple(str(getattr(f, "text", f)) for f in c.findings),
+            canaries_tried=c.canaries.get("tried", 0),
+            canaries_refused=c.canaries.get("refused", 0),
+            findings=(*c.red, *(f["text"] for f in c.findings)),
+            took_ms=c.took_ms,
         )
-        for c in (door() if door is not None else ())
+        for c in credentials.connectors()
     ]
 
 
@@ -361,24 +352,26 @@ def _connector(line: ConnectorLine) -> dict[str, Any]:
 
 def _races(connectors: Sequence[ConnectorLine], ended: CutoverOverview | None) -> list[dict[str, Any]]:
     """Draw, true to scale, how long each system's own interface takes beside the gate. Empty before anything was measured."""
-    if ended is None or ended.commit_ms is None:
-        return []
-    gate_s = ended.commit_ms / 1000
-    return [
-        {
-            "name": c.name,
-            "api": long(c.drain_eta_s),
-            "gate": long(gate_s),
-            "api_bar": charts.share_bar([("its interface", 1, "fill-warn")], total=1, title=f"{c.name}, one by one: {long(c.drain_eta_s)}"),
-            "gate_bar": charts.share_bar(
-                [("the gate", max(1, round(gate_s * 1e6)), "fill-good")],
-                total=max(1, round(c.drain_eta_s * 1e6)),
-                title=f"the gate: {long(gate_s)}",
-            ),
-        }
-        for c in connectors
-        if c.drain_eta_s is not None and c.drain_eta_s > gate_s
-    ]
+    committed_ms = ended.commit_ms if ended is not None else None
+    races = []
+    for c in connectors:
+        gate_ms = c.took_ms if c.took_ms is not None else committed_ms
+        if gate_ms is None or c.drain_eta_s is None or c.drain_eta_s * 1000 <= gate_ms:
+            continue
+        one_by_one, gate = long(c.drain_eta_s), long(gate_ms / 1000)
+        drawn = max(1, round(gate_ms * 1000))
+        races.append(
+            {
+                "name": c.name,
+                "api": one_by_one,
+                "gate": gate,
+                "api_bar": charts.share_bar([("one by one", 1, "fill-warn")], total=1, title=f"{c.name}, one by one: {one_by_one}"),
+                "gate_bar": charts.share_bar(
+                    [("the gate", drawn, "fill-good")], total=round(c.drain_eta_s * 1e6), title=f"the gate: {gate}"
+                ),
+            }
+        )
+    return races
 
 
 def _resets(incident: IncidentInfo, ended: CutoverOverview | None) -> dict[str, Any]:
@@ -409,12 +402,9 @@ def _resets(incident: IncidentInfo, ended: CutoverOverview | None) -> dict[str, 
     }
 
 
-def _room() -> dict[str, Any] | None:
-    """Return the waiting room's gauge; None where this version has no room that keeps places."""
-    door = _door(credentials, "room_status")
-    if door is None:
-        return None
-    found = door(at=clock.now())
+def _room() -> dict[str, Any]:
+    """Return the waiting room's gauge."""
+    found = credentials.room_status(at=clock.now())
     gauge = RoomGauge(found.open, found.waiting, found.admitted_per_s, found.rate_per_s, found.capacity_per_s, found.oldest_wait_s)
     css = "fill-warn" if gauge.waiting and gauge.oldest_wait_s > ROOM_FULL_S else "fill-good"
     return {
