@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin.credentials.places import WEIGHTS, Lane, Place, Source
 from tocsin.credentials.room import limits, policy, ticket
 from tocsin.credentials.room.state import Buckets, Picture
-from tocsin.credentials.room.types import WEIGHTS, Lane, Place, Source
 
 NOW_MS = 1_768_446_000_000
 counts = st.lists(st.integers(0, 500), min_size=1, max_size=40)

@@ -24,12 +24,12 @@ import psycopg
 from django.db import DatabaseError, close_old_connections, connection, transaction
 
 from tocsin.credentials.passwords import hashing
+from tocsin.credentials.passwords.meter import Meter
+from tocsin.credentials.places import WEIGHTS, Lane, Place
 from tocsin.kernel import clock, sql
 
 from . import policy
-from .meter import Meter
 from .state import Picture, load
-from .types import WEIGHTS, Lane, Place
 
 TICK_S = 1.0
 LISTEN_S = 0.2
