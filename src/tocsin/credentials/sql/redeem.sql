@@ -1,3 +1,3 @@
 -- Spend a link, set the password, make the log's entry and the letter's job (function of migration 0003), and forget the wrong passwords that
 -- strangers tried (0041): one statement, so together or not at all. 0 or 1 row; locks the token's row, the credential's and the tries'.
-SELECT r.version, r.epoch FROM credentials_redeem(%(token)s, %(hash)s, %(at)s) r, LATERAL credentials_forget_tries_of(%(token)s, %(at)s) f
+SELECT r.version, r.epoch, credentials_forget_tries_of(%(token)s, %(at)s) FROM credentials_redeem(%(token)s, %(hash)s, %(at)s) r
