@@ -147,7 +147,7 @@ class Keeper:
                 capacity=reading.capacity_per_s,
                 hashes=reading.hashes_per_s,
                 wait_p95_ms=reading.wait_p95_ms,
-                strained=policy.strained(wait_p95_ms=reading.wait_p95_ms, hash_ms=reading.hash_ms),
+                strained=policy.strained(wait_p95_ms=reading.wait_p95_ms, hash_ms=reading.hash_ms, refused=reading.refused),
                 direct=direct,
                 used=used,
                 close=closed_at,
