@@ -123,8 +123,8 @@ def overload(home: Estate, pid: int, used: Any, seconds: int, times: int, per_s:
     """Fill the queue, let wrk ask, serve those whose turn it is; return rates, latencies and the largest inversion."""
     from django.db import connection
 
+    from tocsin.credentials.places import Lane, Place
     from tocsin.credentials.room import ticket
-    from tocsin.credentials.room.types import Lane, Place
 
     crowd = int(per_s * times)  # people a second
     need = int(per_s * seconds * 1.3) + WINDOW

@@ -22,6 +22,9 @@ READ = {
     "race": "Log-ins racing cutovers: late successes and usable sessions must be 0. The sessions that were dead when first used show how close it was.",
     "sender": "CPU (user + system) of the sending process for one personal, signed message, against OpenSSL's raw RSA-2048 signature and smtplib.",
     "gate": "The gate's answers beside an application that answers two bytes, on the same server and core; then cutovers under questions.",
+    "overload": "Twenty times the capacity against the public process on one core: `goodput` is passwords set per second / the same without a crowd; "
+    "`goodput in cpu` the same in the server's CPU time per password; `page ms` the waiting page as wrk saw it.",
+    "reset": "CPU of the server for one new password, against the bare Argon2id hash (`share of bound` = hash / whole) and Django's own reset flow.",
     "exposure": "Reach in a large data map with every cut, and the duty engine, beside networkx and bare mask tests.",
 }
 

@@ -41,16 +41,18 @@ def run(home: Estate, victim: str, n: int) -> dict[str, Any]:
         start = close_room()
         crowd, places = queue(home, n, start)
         found["waiting_before"] = sum(status(p) == 503 for p in crowd.values())
-        admitted: dict[int, float] = {}
+        admitted: dict[int, int] = {}
         left, killed, until = dict(crowd), False, time.monotonic() + OVER_S_MAX
+        sweep = 0
         while left and time.monotonic() < until:
+            sweep += 1
             for number in sorted(left, key=lambda one: places[one], reverse=True):  # from the back: nobody is asked before somebody behind
                 person = left[number]
                 held = person.cookies["tocsin_place"]
                 with contextlib.suppress(OSError, http.client.HTTPException):
                     code, page = person.get("/passwordchange/new")
                     if code == 200:
-                        admitted.setdefault(number, time.monotonic())
+                        admitted.setdefault(number, sweep)
                         if person.reset(page) == 200:
                             del left[number]
                     elif code == 410:  # set, but the answer was lost in the crash
@@ -61,10 +63,11 @@ def run(home: Estate, victim: str, n: int) -> dict[str, Any]:
                     process = kill(home, process, victim, crowd, found)
             time.sleep(0.1)
         found["set"] = n - len(left)
-        latest, found["inversion_s"] = 0, 0
-        for number in sorted(admitted, key=lambda one: admitted[one]):
-            found["inversion_s"] = max(found["inversion_s"], latest - number % SECONDS)
-            latest = max(latest, number % SECONDS)
+        found["inversion_s"], latest = 0, 0
+        for number in range(1, sweep + 1):  # those let through in one sweep were let through together
+            seconds = [one % SECONDS for one, when in admitted.items() if when == number]
+            found["inversion_s"] = max([found["inversion_s"], *(latest - second for second in seconds)])
+            latest = max([latest, *seconds])
         found["at_the_end"] = counts()
     finally:
         end(process)
@@ -96,8 +99,8 @@ def queue(home: Estate, n: int, start: int) -> tuple[dict[int, Person], dict[int
 
     from django.db import connection
 
+    from tocsin.credentials.places import Lane, Place
     from tocsin.credentials.room import ticket
-    from tocsin.credentials.room.types import Lane, Place
 
     crowd, places = {}, {}
     for number in range(n):

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from tocsin.credentials.passwords.meter import Meter
 from tocsin.credentials.room import gate
-from tocsin.credentials.room.meter import Meter
 from tocsin.credentials.room.node import Keeper
 from tocsin.kernel import clock
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from datetime import timedelta
@@ -15,9 +16,9 @@ from tests.credentials.room_parts import BACK_MS, Clock, close, keeper, opened, 
 from tests.credentials.shop import AT, GOOD, PEOPLE, cut, enrol, open_shop
 from tocsin.credentials import actions, queries, sign_in, tasks
 from tocsin.credentials.passwords import hashing
+from tocsin.credentials.places import Lane, Place
 from tocsin.credentials.room import gate, limits, policy, ticket
 from tocsin.credentials.room.node import Keeper
-from tocsin.credentials.room.types import Lane, Place
 from tocsin.credentials.types import Slowed, Source
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, Busy, NotFound
@@ -104,7 +105,7 @@ def test_a_crowd_closes_the_room_and_is_let_through_in_its_order(shop: Path) -> 
             ticks(time, mine)
         assert len(let_in) == 240
         by_second = [[let_in[t] for s, t in crowd if s == second] for second in range(12)]
-        for earlier, later in zip(by_second, by_second[1:], strict=False):
+        for earlier, later in itertools.pairwise(by_second):
             assert max(earlier) <= min(later)  # no inversion of more than the second they share
         ticks(time, mine, 3)
         assert queries.room_status(at=clock.now()).open
@@ -478,7 +479,7 @@ def test_fifty_thousand_people_behind_one_network_are_served_in_order_and_none_i
         assert left == []
         assert sum(map(len, served.values())) == 50_000
         seconds = sorted(served)
-        for earlier, later in zip(seconds, seconds[1:], strict=False):
+        for earlier, later in itertools.pairwise(seconds):
             assert max(served[earlier]) <= min(served[later])
     now = clock.now()
     slowest = 0.0

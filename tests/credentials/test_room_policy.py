@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tocsin.credentials.places import WEIGHTS, Lane, Place, Source
 from tocsin.credentials.room import limits, policy, ticket
 from tocsin.credentials.room.state import Buckets, Picture
-from tocsin.credentials.room.types import WEIGHTS, Lane, Place, Source
 
 NOW_MS = 1_768_446_000_000
 counts = st.lists(st.integers(0, 500), min_size=1, max_size=40)
@@ -56,7 +56,9 @@ def test_the_factor_stays_in_its_bounds_and_is_cut_at_most_every_eight_seconds(s
     for p95, skipped in seconds:
         elapsed = 2.0 if skipped else 1.0
         before = factor
-        factor, cut = policy.factor(before, strained=policy.strained(wait_p95_ms=p95, hash_ms=20), elapsed_s=elapsed, since_cut_s=since_cut)
+        factor, cut = policy.factor(
+            before, strained=policy.strained(wait_p95_ms=p95, hash_ms=20, refused=0.0), elapsed_s=elapsed, since_cut_s=since_cut
+        )
         assert policy.FACTOR_MIN <= factor <= policy.FACTOR_MAX
         if cut:
             assert p95 > policy.P95_MS_MAX

@@ -10,8 +10,8 @@ from tocsin.kernel.jobs import job
 from tocsin.kernel.private import Private
 
 from . import actions
+from .places import Lane, Place
 from .room import gate
-from .room.types import Lane, Place
 
 
 @job(queue="urgent")

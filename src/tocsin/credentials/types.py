@@ -12,12 +12,12 @@ from typing import Any, Literal
 from tocsin.incidents.types import ContainmentFinding
 from tocsin.kernel.private import Private
 
-from .room.types import LaneStatus as LaneStatus
-from .room.types import ResetCapacity as ResetCapacity
-from .room.types import RoomStatus as RoomStatus
-from .room.types import Slowed as Slowed
-from .room.types import Source as Source
-from .room.types import Stand as Stand
+from .places import LaneStatus as LaneStatus
+from .places import ResetCapacity as ResetCapacity
+from .places import RoomStatus as RoomStatus
+from .places import Slowed as Slowed
+from .places import Source as Source
+from .places import Stand as Stand
 
 CLASSES = ("password", "session", "remember_me", "reset_token", "refresh", "api_token", "totp", "recovery_code", "passkey")
 # The default of a cutover: what a copied database makes worthless, and what whoever has an old password may have made with it.

@@ -20,12 +20,12 @@ import argon2
 from django.contrib.auth import password_validation
 
 from tocsin.credentials import policy
-from tocsin.credentials.room.meter import Meter
 from tocsin.kernel import clock
 from tocsin.kernel.errors import Busy
 from tocsin.kernel.private import Private
 
 from . import formats, pepper
+from .meter import Meter
 
 # Source: OWASP Password Storage Cheat Sheet, Argon2id with 19 MiB; about 50 hashes per core and second.
 _argon2 = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_len=32, salt_len=16)

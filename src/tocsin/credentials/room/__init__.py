@@ -1,8 +1,8 @@
 """The waiting room: how many people at a time are led to the form, in the order in which they came, and none refused.
 
-Files: `types` values, `policy` the pure decisions, `ticket` the signed places (format in its head), `meter` what the hashing pool can do,
-`state` what a node knows of the room, `node` the thread that reports, leads and listens, `gate` who may pass now, `limits` what slows
-strangers down, `writes` what operators set.
+Files: `policy` the pure decisions, `ticket` the signed places (format in its head), `state` what a node knows of the room, `node` the
+thread that reports, leads and listens, `gate` who may pass now, `limits` what slows strangers down, `writes` what operators set, `read`
+the gauge. Values are in `credentials/places.py`; what the hashing pool can do is measured in `passwords/meter.py`.
 
 Tables: `credentials_room` (one row: open or not, rate, credit), `credentials_roomlane` (a watermark per lane), `credentials_roomsecond`
 (tickets per node, lane and second), `credentials_roomnode` (what each node measured), `credentials_roomlimit` (what a connector can

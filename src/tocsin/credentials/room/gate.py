@@ -15,12 +15,12 @@ from django.db import connection
 
 from tocsin.credentials import lease
 from tocsin.credentials.passwords import hashing
+from tocsin.credentials.places import Lane, Place, Stand
 from tocsin.kernel import sql
 from tocsin.kernel.errors import Busy
 
 from . import policy, state, ticket
 from .node import Keeper
-from .types import Lane, Place, Stand
 
 RECENT = timedelta(days=30)
 LETTER_AGAIN_S_MIN, LETTER_AGAIN_S_MAX = 5.0, 600.0

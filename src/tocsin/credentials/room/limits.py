@@ -13,10 +13,9 @@ from datetime import datetime
 
 from django.db import connection
 
+from tocsin.credentials.places import Slowed, Source
 from tocsin.kernel import config
 from tocsin.kernel.sealing import lookup_digest
-
-from .types import Slowed, Source
 
 HOPS_MAX = 32  # of a X-Forwarded-For header that are looked at, from its end
 NETWORK_BITS = {4: 24, 6: 48}
@@ -38,12 +37,6 @@ def forget_tries(login: bytes) -> None:
     """Forget the wrong passwords of a login: the right one came."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT credentials_forget_tries(%s)", [login])
-
-
-def forget_tries_of(token_sha256: bytes, *, at: datetime) -> None:
-    """Forget the wrong passwords of the account whose link was spent at this instant."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT credentials_forget_tries_of(%s, %s)", [token_sha256, at])
 
 
 def networks(text: str) -> tuple[Network, ...]:

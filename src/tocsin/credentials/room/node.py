@@ -24,12 +24,12 @@ import psycopg
 from django.db import DatabaseError, close_old_connections, connection, transaction
 
 from tocsin.credentials.passwords import hashing
+from tocsin.credentials.passwords.meter import Meter
+from tocsin.credentials.places import WEIGHTS, Lane, Place
 from tocsin.kernel import clock, sql
 
 from . import policy
-from .meter import Meter
 from .state import Picture, load
-from .types import WEIGHTS, Lane, Place
 
 TICK_S = 1.0
 LISTEN_S = 0.2
@@ -147,7 +147,7 @@ class Keeper:
                 capacity=reading.capacity_per_s,
                 hashes=reading.hashes_per_s,
                 wait_p95_ms=reading.wait_p95_ms,
-                strained=policy.strained(wait_p95_ms=reading.wait_p95_ms, hash_ms=reading.hash_ms),
+                strained=policy.strained(wait_p95_ms=reading.wait_p95_ms, hash_ms=reading.hash_ms, refused=reading.refused),
                 direct=direct,
                 used=used,
                 close=closed_at,

@@ -17,6 +17,7 @@ CAPACITY_SHARE = 0.85  # of the measured capacity, at factor 1
 FACTOR_MIN, FACTOR_MAX = 0.2, 1.08  # of it: between 17 % and 92 % of the capacity
 GROW_PER_S = 1.05
 CUT = 0.7
+REFUSED_MAX = 0.10  # one core at 90 % turns back 4 in 100 by chance alone (M/D/1 with four places); they keep place and pass
 CUT_EVERY_S = 8.0  # longer than the waits are remembered for (meter.WINDOW_S), or one crowd would be answered by several cuts
 P95_MS_MAX = 250.0
 P95_HASHES_MAX = 3.0  # on a machine so slow that this many hashes take longer than P95_MS_MAX, one or two people in front are no surge
@@ -98,8 +99,10 @@ def admit(queues: Mapping[int, Queue], *, budget: float, upto: int) -> dict[int,
     return {lane: advance(q, budget=given[lane], upto=upto) for lane, q in queues.items()}
 
 
-def strained(*, wait_p95_ms: float, hash_ms: float) -> bool:
-    """Tell whether a pool in which one hash takes so long keeps people waiting for too long."""
+def strained(*, wait_p95_ms: float, hash_ms: float, refused: float) -> bool:
+    """Tell whether a pool in which one hash takes so long keeps people waiting for too long, or turns too many back."""
+    if 0.05 <= refused <= REFUSED_MAX:  # the percentile is that of a refusal then, and tells nothing of the waits
+        return False
     return wait_p95_ms > max(P95_MS_MAX, P95_HASHES_MAX * hash_ms)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tocsin.credentials.places import Lane, LaneStatus, ResetCapacity, RoomStatus
 from tocsin.kernel import sql
 
 from . import policy, state
 from .models import RoomLimit
-from .types import Lane, LaneStatus, ResetCapacity, RoomStatus
 
 
 def room_status(*, at: datetime) -> RoomStatus:
@@ -51,10 +51,12 @@ def reset_capacity() -> ResetCapacity:
     """Return what the reset site can bear now: resets per second (0 before anything was measured), and whether people wait."""
     found = sql.rows("credentials", "room_now")
     if not found:
-        return ResetCapacity(per_s=0.0, waiting=0, admitted_per_s=0.0, wait_p95_ms=0.0)
+        return ResetCapacity(per_s=0.0, mail_per_s=0.0, waiting=0, admitted_per_s=0.0, wait_p95_ms=0.0)
     _, rate, _, admitted, _, _, p95, issued, used = found[0]
+    per_s = rate * policy.show_up(issued, used)
     return ResetCapacity(
-        per_s=rate * policy.show_up(issued, used),
+        per_s=per_s,
+        mail_per_s=policy.mail_rate_per_s(per_s),
         waiting=sum(state.load().waiting().values()),
         admitted_per_s=admitted,
         wait_p95_ms=p95,

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from tocsin.credentials.places import WEIGHTS, Lane, Place
 from tocsin.kernel import sql
 
 from . import policy
-from .types import WEIGHTS, Lane, Place
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ import functools
 import hashlib
 import hmac
 
+from tocsin.credentials.places import Lane, Place
 from tocsin.kernel.sealing import key
-
-from .types import Lane, Place
 
 TICKET, PASS = 1, 2
 NONCE_BYTES, BINDING_BYTES, MAC_BYTES = 8, 8, 16

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from tocsin.credentials.places import Lane, Place
 from tocsin.credentials.types import POPULATIONS
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
@@ -14,7 +15,6 @@ from tocsin.kernel.errors import BadInput, Fault
 
 from . import ticket
 from .models import RoomLimit
-from .types import Lane, Place
 
 RATE_PER_S_MAX = 1e6
 

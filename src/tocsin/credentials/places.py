@@ -98,9 +98,13 @@ class RoomStatus:
 
 @dataclass(frozen=True, slots=True)
 class ResetCapacity:
-    """What pacing needs: resets per second that can be borne, people waiting, people admitted per second, the pool's wait."""
+    """What pacing needs: resets per second that can be borne, people waiting, people admitted per second, the pool's wait.
+
+    `mail_per_s`: how many notices a second keep what they bring in (policy.CLICK_RATE) within policy.MAIL_SHARE of that.
+    """
 
     per_s: float
+    mail_per_s: float
     waiting: int
     admitted_per_s: float
     wait_p95_ms: float

@@ -24,17 +24,18 @@ HELD_WEIGHT = 0.05  # of the newest hash in the moving average
 class Reading:
     """The pool now: hashes per second it could do with every slot taken, hashes per second it did, 95th percentile of the waits.
 
-    `hash_ms` is how long a slot is held.
+    `hash_ms` is how long a slot is held, `refused` the share of those who came and found no place.
     """
 
     capacity_per_s: float
     hashes_per_s: float
     wait_p95_ms: float
     hash_ms: float
+    refused: float
 
 
 class Meter:
-    """Takes one note per use of the pool. A refusal counts as the longest wait: it is what the bound makes of one."""
+    """Takes one note per use of the pool. If more than one in twenty is refused, the 95th percentile is the longest wait there is."""
 
     def __init__(
         self,
@@ -87,11 +88,12 @@ class Meter:
             while self._done and self._done[0] < since:
                 self._done.popleft()
             waits, done, held, cpu = sorted(w for _, w in self._waits), len(self._done), self._held_s, self._hash_cpu_s
+        turned = sum(w >= self.wait_s_max for w in waits)
         p95 = waits[min(len(waits) - 1, int(len(waits) * 0.95))] if waits else 0.0
         capacity = self.running / held if held else 0.0
         if cpu:
             capacity = min(capacity, max(self.running - other, self.running * OTHER_LEAVES_MIN) / cpu)
-        return Reading(capacity, done / WINDOW_S, p95 * 1000, (held or 0.0) * 1000)
+        return Reading(capacity, done / WINDOW_S, p95 * 1000, (held or 0.0) * 1000, turned / len(waits) if waits else 0.0)
 
     def _other_share(self) -> float:
         """Return how many cores the process used for other things than hashing since the oldest reading kept."""
