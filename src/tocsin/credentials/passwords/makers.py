@@ -3,14 +3,15 @@
     pbkdf2_sha256   pbkdf2_sha256$600000$SALT$BASE64        Django's default hasher
     django_argon2   argon2$argon2id$v=19$...                Django's Argon2 hasher
     argon2id        $argon2id$v=19$...                      PHC string
-    bcrypt          $2b$12$...                              as most languages write it
-    bcrypt_2y       $2y$12$...                              as PHP writes it
+    bcrypt          $2b$10$...                              as most languages write it
+    bcrypt_2y       $2y$10$...                              as PHP writes it
     ldap_argon2     {ARGON2}$argon2id$...                   OpenLDAP with the argon2 module
-    ldap_crypt      {CRYPT}$2b$12$...                       OpenLDAP on a C library whose crypt(3) knows bcrypt (libxcrypt)
+    ldap_crypt      {CRYPT}$2b$10$...                       OpenLDAP on a C library whose crypt(3) knows bcrypt (libxcrypt)
     ldap_ssha512    {SSHA512}BASE64(digest || salt)         OpenLDAP with the pw-sha2 module; fast, so the last choice
 
 The text is hashed as it was typed, not normalised: the other system will hash what its own form receives. Sources: RFC 2307 s5.3 (the
-braces), Django 5.2 contrib.auth.hashers, OWASP Password Storage Cheat Sheet (600,000 rounds; bcrypt from cost 10).
+braces), Django 5.2 contrib.auth.hashers, OWASP Password Storage Cheat Sheet (600,000 rounds; bcrypt from
+cost 10: a dearer one would cost the reset page most of its capacity).
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from tocsin.kernel.private import Private
 
 FORMATS = ("django_argon2", "argon2id", "ldap_argon2", "bcrypt", "bcrypt_2y", "ldap_crypt", "pbkdf2_sha256", "ldap_ssha512")
 PBKDF2_ROUNDS = 600_000
-BCRYPT_COST = 12
+BCRYPT_COST = 10
 BCRYPT_BYTES = 72
 SALT_BYTES = 16
 _argon2 = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, hash_len=32, salt_len=16)
 
 
 def make_in(format: str, password: Private[str]) -> Private[str]:
-    """Return the hash of a password in another system's format. Slow on purpose: 20 to 220 ms of one core; call inside a hashing slot.
+    """Return the hash of a password in another system's format. Slow on purpose: 20 to 120 ms of one core; call inside a hashing slot.
 
     Raises BadInput for a format that nobody here makes, and for a NUL where the format cannot hold one.
     """
