@@ -12,7 +12,7 @@ GRANT SELECT ON subjects_subject, subjects_contact, subjects_holding, subjects_h
 -- Former contact points: an import and whoever carries out a customer's change keep them, workers read and forget them. The freeze says
 -- nothing about anybody: a cutover sets it, everybody may know it.
 GRANT SELECT, INSERT ON subjects_contactchange TO tocsin_operator, tocsin_worker;
-GRANT DELETE ON subjects_contactchange TO tocsin_worker;
+GRANT DELETE ON subjects_contactchange TO tocsin_worker, tocsin_operator;
 GRANT SELECT (subject_id, kind, changed_at, changed_by, by) ON subjects_contactchange TO tocsin_console;
 GRANT INSERT, UPDATE (sealed, lookup, provider) ON subjects_contact TO tocsin_worker;
 GRANT UPDATE (sealed, lookup, provider) ON subjects_contact TO tocsin_operator;
