@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
@@ -25,8 +29,11 @@ from tocsin.kernel import config, jobs, schema
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import KEYS_OF
+from tocsin.staff import actions as staff_actions
+from tocsin.staff import keyfiles
 from tocsin.staff import queries as staff
 
+ROOT = Path(__file__).parents[2]
 NEWER = "marble kettle swallow Friday"
 TOKEN = "T" * 43
 LATER = AT + timedelta(minutes=5)
@@ -73,15 +80,11 @@ def work(*names: str, at: Any = LATER) -> list[str]:
 
 def redeem(external_id: str, password: str, *, token: str = TOKEN) -> None:
     person = next(p for p in PEOPLE if p.external_id == external_id)
-    from uuid import uuid4
-
     assert actions.send_reset(login_of(person.email), request=uuid4(), token=Private(token), at=AT)
     actions.redeem(token, Private(password), at=AT)
 
 
 def as_process(name: str) -> Callable[[], None]:
-    import os
-
     os.environ["TOCSIN_PROCESS"] = name
     forget()
     return lambda: (os.environ.__setitem__("TOCSIN_PROCESS", "owner"), forget())[1]
@@ -359,7 +362,10 @@ def test_each_role_may_do_its_part_and_no_more(target: TableTarget, estate: Path
     schema.migrate()
     armed(estate)
     cut(estate)
-    redeem("C1", GOOD)
+    assert actions.send_reset(login_of(PEOPLE[0].email), request=uuid4(), token=Private(TOKEN), at=AT)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL ROLE tocsin_public")
+        actions.redeem(TOKEN, Private(GOOD), at=AT)
     outbox = Outbox.objects.get().pk
 
     def may(role: str, statement: str) -> bool:
@@ -402,3 +408,45 @@ def test_no_secret_stands_in_the_log_or_the_queue(target: TableTarget, estate: P
     seen += [bytes(e).decode() for e in Event.objects.values_list("event", flat=True)]
     seen += [json.dumps(r.probe) + r.problem for r in Target.objects.all()] + list(capfd.readouterr())
     assert not [t for t in seen for word in (SECRET, GOOD) if word in t]
+
+
+def test_the_command_line_leads_through_it_as_the_operators_process(target: TableTarget, estate: Path) -> None:
+    schema.migrate()
+    owner = connection.settings_dict
+    server = f"postgresql://{owner['USER']}:{owner['PASSWORD']}@{owner['HOST'] or '127.0.0.1'}:{owner['PORT']}/{owner['NAME']}"
+    database = schema.dsn(server, "operator", schema.set_passwords(server, kept={})["operator"])
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "TOCSIN_HOME": str(estate), "TOCSIN_DATABASE_URL": database,
+           "TOCSIN_PROCESS": "operator", "TOCSIN_OPERATOR": "ada"}  # fmt: skip
+
+    def tocsin(*words: str, given: str = "") -> tuple[int, Any]:
+        command = [sys.executable, "-P", "-m", "tocsin.cli", "connector", *words, "--json"]
+        done = subprocess.run(command, env=env, input=given, capture_output=True, text=True, cwd=ROOT)
+        assert SECRET not in done.stdout + done.stderr
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    keys = {"name", "kind", "state", "subjects", "canaries", "write_rate_per_s", "drain_eta_s", "findings"}
+    assert tocsin("secret", "shop", given=SECRET + "\n") == (0, {"name": "shop", "sealed": True})
+    code, found = tocsin("probe", "shop")
+    assert (code, found["subjects"], keys <= found.keys()) == (0, len(PEOPLE), True)
+    assert tocsin("gate", "shop")[0] == 3  # not armed
+    assert tocsin("probe", "nobody")[0] == 4
+    code, answer = tocsin("arm", "shop")
+    assert code == 3
+    for name in ("ada", "bob"):
+        staff_actions.sign_with_key_file(answer["approval"], operator=name, key_file=keyfiles.folder(estate) / f"{name}.key", at=AT)
+    assert tocsin("arm", "shop", "--approval", str(answer["approval"]))[1]["state"] == "armed"
+    code, found = tocsin("gate", "shop")
+    assert (code, found["state"], found["canaries"]) == (0, "gated", {"tried": 6, "refused": 6})
+    assert not any(target.opens(a, s) for a, s in target.people.items())
+    assert tocsin("verify", "shop")[1]["red"] == []
+    assert tocsin("drain", "shop")[0] == 5  # the gate fell a moment ago
+    code, found = tocsin("list")
+    assert (code, [c["name"] for c in found], keys <= found[0].keys()) == (0, ["shop"], True)
+    target.stop()
+    code, found = tocsin("status", "shop")  # what we know, and that the target does not answer
+    assert (code, found["state"], found["findings"][-1]["level"]) == (0, "gated", "warning")
+    assert tocsin("probe", "shop")[0] == 6
+    target.start()
+    assert tocsin("abort", "shop")[0] == 3  # asks for its approval
+    assert tocsin("enrol")[1]["enrolled"] == 0

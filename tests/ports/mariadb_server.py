@@ -41,6 +41,7 @@ class MariaServer:
                 self.sql("SELECT 1")
                 return
             time.sleep(0.1)
+        self.close()
         raise AssertionError("MariaDB did not start")
 
     def connect(self, database: str | None = None, *, user: str = "root", password: str = "") -> pymysql.Connection[Any]:

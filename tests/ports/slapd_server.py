@@ -84,6 +84,13 @@ class SlapdServer:
             self.port = free.getsockname()[1]
         self.program: subprocess.Popen[bytes] | None = None
         self.start()
+        try:
+            self._fill(ppolicy=ppolicy)
+        except BaseException:
+            self.close()  # a server that nobody was given would run on
+            raise
+
+    def _fill(self, *, ppolicy: bool) -> None:
         with self.connect() as db:
             db.add(SUFFIX, ["dcObject", "organization"], {"o": "shop"})
             db.add(PEOPLE_BASE, ["organizationalUnit"])
