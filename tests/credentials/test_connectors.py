@@ -32,6 +32,7 @@ from tocsin.kernel.sealing import KEYS_OF
 from tocsin.staff import actions as staff_actions
 from tocsin.staff import keyfiles
 from tocsin.staff import queries as staff
+from tocsin.subjects import queries as subjects
 
 ROOT = Path(__file__).parents[2]
 NEWER = "marble kettle swallow Friday"
@@ -193,7 +194,10 @@ def test_a_new_password_reaches_the_table_and_lifts_the_gate(target: TableTarget
     assert (waiting.state, waiting.format) == ("waiting", "bcrypt")
     assert GOOD.encode() not in bytes(waiting.sealed or b"")
     assert not target.opens("C1", GOOD)
+    mine = subjects.by_external_ids(["C1"])["C1"]
+    assert gate_open(mine) is False  # the shop still knows the old password only
     assert "deliver_password" in work("deliver_password")
+    assert gate_open(mine) is True
     assert target.opens("C1", GOOD)
     assert not target.opens("C1", target.people["C1"])
     assert not target.opens("C2", target.people["C2"])
@@ -317,6 +321,10 @@ def test_what_a_target_will_never_take_is_kept_and_shown(target: TableTarget, es
     assert not actions.deliver(Outbox.objects.get().pk, at=LATER)
     assert (Outbox.objects.get().state, Outbox.objects.get().problem) == ("failed", "not_found")
     assert any("1 new passwords were not taken" in f["text"] for f in queries.connector("shop").findings)
+    mine = subjects.by_external_ids(["C1"])["C1"]
+    assert gate_open(mine) is False
+    assert actions.lift([mine], source="shop", at=LATER) == 1  # somebody set a password in the shop's own page
+    assert gate_open(mine) is True
 
 
 def test_a_canary_that_stays_outside_before_the_gate_stops_the_arming(target: TableTarget, estate: Path) -> None:

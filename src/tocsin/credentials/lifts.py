@@ -19,4 +19,5 @@ def lift(subjects: Sequence[int], *, source: str, at: datetime, population: str 
     """
     if len(subjects) > LIFTS_MAX:
         raise BadInput.of("subjects", len(subjects), f"at most {LIFTS_MAX} at once")
+    sql.execute("credentials", "lift_failed", subjects=list(subjects), population=population)
     return sql.execute("credentials", "lift", subjects=list(subjects), source=source, at=at, population=population)

@@ -98,6 +98,7 @@ GRANT UPDATE (live) ON credentials_connectorsecret TO tocsin_worker;  -- only ev
 GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_plantedcanary TO tocsin_operator;
 GRANT SELECT, UPDATE ON credentials_plantedcanary TO tocsin_worker;
 GRANT SELECT, UPDATE ON credentials_outbox TO tocsin_worker;
+GRANT UPDATE (state, sealed) ON credentials_outbox TO tocsin_operator;
 GRANT SELECT (id, account_id, target_id, epoch, format, state, tries, problem, created_at, done_at) ON credentials_outbox TO tocsin_operator, tocsin_console;
 -- The waiting room: the public process reports and leads through functions; the worker asks whose turn it is and writes the link's place.
 GRANT SELECT ON credentials_room, credentials_roomlane, credentials_roomsecond TO tocsin_operator, tocsin_console, tocsin_public, tocsin_worker;
