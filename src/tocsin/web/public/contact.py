@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from tocsin.credentials import actions as credentials
 from tocsin.credentials import queries as credentials_now
-from tocsin.credentials.types import LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, CONTACT_LINK_LIFE, TOKEN_SHAPE
+from tocsin.credentials.types import CONTACT_LINK_LIFE, LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, TOKEN_SHAPE
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.kernel.private import Private
