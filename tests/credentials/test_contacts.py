@@ -28,7 +28,7 @@ from tocsin.kernel.sealing import open_sealed
 from tocsin.mail.models import Outbound
 from tocsin.subjects import actions as register
 from tocsin.subjects import queries as subjects
-from tocsin.subjects.models import ContactChange
+from tocsin.subjects.models import ContactChange, Subject
 
 FIRST, SECOND = PEOPLE[:2]
 NEW = "new.mailbox@post.example"
@@ -171,6 +171,19 @@ def test_item_42_both_addresses_are_told_and_no_password_stands_in_a_letter(shop
     assert len(letters("contact_changed")) == 2
     entry = [e for e in evidence.entries_of_subject(subject()) if e.type == EventType.CONTACT_CHANGED]
     assert [e.body for e in entry] == [{"kind": "email"}]
+
+
+def test_the_letters_speak_the_language_of_the_accounts_owner(shop: Path) -> None:
+    Subject.objects.filter(pk=subject()).update(locale="de-AT")
+    ask(signed_in())
+    assert wish()
+    actions.confirm_contact_change(TOKEN, at=AT)
+    assert carry_out()
+    ((_, link_letter),) = letters("contact_confirm")
+    assert "Wenn Sie das waren, öffnen Sie diesen Link" in link_letter
+    old, new = (text for _, text in letters("contact_changed"))
+    assert "Dies ist die letzte an diese hier." in old
+    assert "Sie melden sich mit ihr an" in new
 
 
 def moved(home: Path, customer: Customer, email: str, *, at: datetime) -> None:

@@ -23,7 +23,7 @@ from tocsin.credentials.second import software_key
 from tocsin.credentials.types import CLASSES
 from tocsin.kernel import clock
 from tocsin.kernel.private import Private
-from tocsin.web.public import views
+from tocsin.web.public import affected, contact, views
 
 FIRST = PEOPLE[0]
 NONE: frozenset[str] = frozenset()
@@ -33,6 +33,11 @@ SECOND = frozenset({"totp", "recovery_code", "passkey"})
 OPENS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "": (NONE, NONE),
     "passwordchange": (NONE, NONE),
+    "passwordchange/asked": (NONE, NONE),
+    "passwordchange/later": (NONE, NONE),
+    "passwordchange/waiting": (NONE, NONE),
+    "passwordchange/letter": (NONE, NONE),
+    "passwordchange/code": (NONE, NONE),  # takes any code of the right shape into a cookie; passwordchange/new tells
     "passwordchange/t/<str:token>": (NONE, NONE),
     "passwordchange/new": (frozenset({"reset_token"}), frozenset({"reset_token"})),
     "login": (NONE, frozenset({"password"})),
@@ -47,9 +52,18 @@ OPENS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "account/codes": (NONE, SESSION),
     "account/passkey": (SESSION, SESSION),
     "account/remove": (NONE, SESSION),
+    "account/email": (SESSION, SESSION),  # and the password beside it: alone it opens nothing here
+    "account/email/t/<str:token>": (NONE, NONE),
+    "account/email/confirm": (
+        NONE,
+        NONE,
+    ),  # the link to a new address is no credential: it carries out what a session and a password asked for
     "token": (NONE, frozenset({"refresh"})),
     "me": (frozenset({"session", "api_token"}), NONE),
     "check": (NONE, NONE),
+    "affected": (NONE, NONE),
+    "affected/t/<str:token>": (NONE, NONE),
+    "affected/answer": (NONE, NONE),  # as the link to an answer: it shows kinds of data and signs nobody in
 }
 DOORS = {(c, m, p) for p, by_method in OPENS.items() for m, classes in zip(("GET", "POST"), by_method, strict=True) for c in classes}
 
@@ -91,10 +105,18 @@ def present(cred_class: str, wallet: Wallet, *, real: bool) -> Presented:
         case "session":
             return Presented(cookies={views.SESSION_COOKIE: of(wallet.sid)}, bearer=of(wallet.sid), form={"refresh_token": of(wallet.sid)})
         case "reset_token":
-            return Presented(cookies={views.LINK_COOKIE: of(LINK)}, bearer=of(LINK), token=of(LINK), form={"refresh_token": of(LINK)})
+            links = dict.fromkeys((views.LINK_COOKIE, contact.COOKIE, affected.COOKIE), of(LINK))
+            return Presented(cookies=links, bearer=of(LINK), token=of(LINK), form={"refresh_token": of(LINK)})
         case "remember_me" | "refresh" | "api_token":
             secret = of(getattr(wallet, cred_class))
-            places = (views.SESSION_COOKIE, views.REMEMBER_COOKIE, views.LINK_COOKIE, views.SECOND_COOKIE)
+            places = (
+                views.SESSION_COOKIE,
+                views.REMEMBER_COOKIE,
+                views.LINK_COOKIE,
+                views.SECOND_COOKIE,
+                contact.COOKIE,
+                affected.COOKIE,
+            )
             return Presented(cookies=dict.fromkeys(places, secret), bearer=secret, token=secret, form={"refresh_token": secret})
         case "totp" | "recovery_code":
             right = wallet.code(at) if cred_class == "totp" else wallet.recovery[0]

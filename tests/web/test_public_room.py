@@ -250,3 +250,18 @@ def test_item_19_long_passwords_are_refused_on_both_forms_before_hashing(shop: P
     assert len(exact) == 4096
     assert client.post(FORM, {"password": exact, "password_again": exact}).status_code == 200
     assert actions.log_in(FIRST.email, Private(exact), at=clock.now())
+
+
+def test_the_front_speaks_the_language_that_was_chosen(crowd: Any, shop: Path, front: Front) -> None:
+    german = "Leute vor Ihnen: <strong>60</strong>"
+    assert german not in Answer(front, "/passwordchange").body
+    chosen = Answer(front, "/passwordchange", query="lang=de")
+    assert german in chosen.body
+    assert f'href="/passwordchange?lang=fr&amp;q={chosen.ticket}"' in chosen.body  # without cookies a place survives the choice
+    assert "tocsin_lang=de; HttpOnly" in chosen.headers["set-cookie"]  # the last of two
+    kept = Answer(front, "/passwordchange", cookie="tocsin_lang=de")
+    assert german in kept.body
+    assert "tocsin_lang" not in kept.headers["set-cookie"]
+    assert german in Answer(front, "/passwordchange", language="de").body
+    for query in ("lang=xx", "lang=%00", "&".join("abcdefghijklm"), "q=&" * 20 + "lang=de"):
+        assert "People ahead of you: <strong>" in Answer(front, "/passwordchange", query=query).body, query

@@ -21,7 +21,7 @@ from tocsin.kernel.sealing import deposit, open_deposit
 from tocsin.subjects import actions as register
 from tocsin.subjects import queries as subjects
 
-from . import contact_letters, dry_run, lease, policy, post
+from . import contact_letters, dry_run, lease, letters, policy, post
 from .models import Account, ContactRequest
 from .passwords import hashing
 from .sign_in import digest, login_of
@@ -77,7 +77,8 @@ def send_contact_link(request: UUID, *, token: Private[str], at: datetime) -> bo
     """
     with transaction.atomic():
         wish = _locked(request)
-        if wish is None or wish.token_sha256 is not None or _standing(wish, at=at) is None:
+        standing = _standing(wish, at=at) if wish is not None and wish.token_sha256 is None else None
+        if wish is None or standing is None:
             return False
         email = _address(wish)
         if Account.objects.filter(population_id=wish.account.population_id, login_hmac=login_of(email.reveal())).exists():
@@ -90,6 +91,7 @@ def send_contact_link(request: UUID, *, token: Private[str], at: datetime) -> bo
             link=f"{current.web.public_url.rstrip('/')}{CONFIRM_PATH}{token.reveal()}",
             minutes=int(CONTACT_LINK_LIFE.total_seconds() // 60),
             help_address=current.mail.help_address,
+            language=_language(standing[0]),
         )
         post.queue(letter, purpose="contact_confirm", to=email, at=at, key=f"contact:{request}")
         return True
@@ -121,6 +123,7 @@ def change_contact(request: UUID, *, at: datetime) -> bool:
             "brand": current.company.brand,
             "site": f"{current.web.public_url.rstrip('/')}/passwordchange",
             "help_address": current.mail.help_address,
+            "language": _language(subject),
         }
         for n, to in enumerate(before):
             post.queue(
@@ -144,7 +147,10 @@ def tell_former_addresses(subject: int, *, version: int, at: datetime) -> int:
         return 0
     current = config.current()
     letter = contact_letters.former_letter(
-        brand=current.company.brand, site=f"{current.web.public_url.rstrip('/')}/passwordchange", help_address=current.mail.help_address
+        brand=current.company.brand,
+        site=f"{current.web.public_url.rstrip('/')}/passwordchange",
+        help_address=current.mail.help_address,
+        language=_language(subject),
     )
     former = subjects.former_contacts(subject, since=since)
     for n, old in enumerate(former):
@@ -164,6 +170,11 @@ def _standing(wish: ContactRequest, *, at: datetime) -> tuple[int, int | None] |
     if not found or found[0][0] != wish.version or found[0][1] is None:
         return None
     return int(found[0][1]), found[0][2]
+
+
+def _language(subject: int) -> str:
+    """Return the language we write in to a person; the company's own to one who has no address left."""
+    return next((letters.language_of(p.locale) for p in subjects.contactables([subject])), letters.language_of(""))
 
 
 def _address(wish: ContactRequest) -> Private[str]:

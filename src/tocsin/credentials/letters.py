@@ -39,7 +39,7 @@ def language_of(locale: str) -> str:
 def reset_letter(*, brand: str, link: str, minutes: int, help_address: str, language: str = "en") -> Letter:
     """Return the letter that carries a one-time link. It must not be logged: the link is a secret."""
     with translation.override(language):
-        return _letter(
+        return composed(
             _("Set your new {brand} password").format(brand=brand),
             _("You, or somebody who typed your address, asked to set a new password for your {brand} account.").format(brand=brand),
             _("Open this link within {minutes} minutes. It works once:").format(minutes=minutes),
@@ -54,7 +54,7 @@ def reset_letter(*, brand: str, link: str, minutes: int, help_address: str, lang
 def changed_letter(*, brand: str, site: str, help_address: str, language: str = "en") -> Letter:
     """Return the letter that tells somebody that the password of the account was changed."""
     with translation.override(language):
-        return _letter(
+        return composed(
             _("Your {brand} password was changed").format(brand=brand),
             _("The password of your {brand} account was changed just now, and every other sign-in was ended.").format(brand=brand),
             _("If it was you, there is nothing to do."),
@@ -67,7 +67,7 @@ def changed_letter(*, brand: str, site: str, help_address: str, language: str = 
 def affected_letter(*, brand: str, link: str, minutes: int, help_address: str, language: str = "en") -> Letter:
     """Return the answer to somebody whose data was reached; the link leads to which kinds of data. It must not be logged."""
     with translation.override(language):
-        return _letter(
+        return composed(
             _("Your question to {brand}: was I affected?").format(brand=brand),
             _("You, or somebody who typed your address, asked whether your {brand} data was reached.").format(brand=brand),
             _("Yes: some of it was. Open this link within {minutes} minutes to see which kinds of data:").format(minutes=minutes),
@@ -81,7 +81,7 @@ def affected_letter(*, brand: str, link: str, minutes: int, help_address: str, l
 def unaffected_letter(*, brand: str, known: bool, help_address: str, language: str = "en") -> Letter:
     """Return the answer to somebody whose data was not reached, or, if not `known`, of whom we cannot tell yet."""
     with translation.override(language):
-        return _letter(
+        return composed(
             _("Your question to {brand}: was I affected?").format(brand=brand),
             _("You, or somebody who typed your address, asked whether your {brand} data was reached.").format(brand=brand),
             _("No: by all that we know today, none of it was. If that changes, we will write to you.")
@@ -113,8 +113,8 @@ def _never(brand: str) -> str:
     return _("{brand} never asks for your password, a code or a card number by mail or by phone.").format(brand=brand)
 
 
-def _letter(subject: str, *parts: str, link: str = "", button: str = "") -> Letter:
-    """Return a letter of paragraphs; a link comes after the second one."""
+def composed(subject: str, *parts: str, link: str = "", button: str = "") -> Letter:
+    """Return a letter of paragraphs in the language that is active; a link comes after the second one."""
     texts = [*parts[:2], *([link] if link else []), *parts[2:]]
     shown = [f"<p>{escape(p)}</p>" for p in parts]
     if link:

@@ -4,6 +4,8 @@
     a database that does not answer is Unavailable
     anything else is a defect: 500, a page with a reference number, and a log line that bears it
 
+Our own errors say in English what is wrong; whoever reads the site in another language is told by the title, and what to do.
+
 What reaches the log is the kind of the defect and where it rose, not its message: a database error quotes values, and those are people's.
 """
 
@@ -17,10 +19,12 @@ import traceback
 from collections.abc import Callable
 from http import HTTPStatus
 
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -72,7 +76,10 @@ class ErrorsMiddleware:
 def answer(request: HttpRequest, error: TocsinError) -> HttpResponse:
     """Return the page for one of our own errors."""
     faults = list(error.faults[:FAULTS_SHOWN_MAX]) if isinstance(error, BadInput) else []
-    response = page(request, error.http_status, "" if faults else str(error), faults=faults)
+    message = "" if faults else str(error)
+    if translation.get_language() != settings.LANGUAGE_CODE:
+        faults, message = [], _("Please go back, check what you typed, and try again.")
+    response = page(request, error.http_status, message, faults=faults)
     if isinstance(error, Busy):
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, Unavailable):

@@ -22,6 +22,7 @@ from tocsin.credentials.types import TOKEN_SHAPE, Stand
 from tocsin.kernel import clock
 
 from . import room
+from .language import CHOICES, COOKIE, COOKIE_S
 
 ASK, FORM = "/passwordchange", "/passwordchange/new"
 LINK_COOKIE = "tocsin_link"
@@ -29,6 +30,8 @@ GAPS = re.compile("@(AHEAD|MINUTES|REFRESH|TICKET)@")
 FORMS_MAX = 64
 FORM_S_MAX = 30.0  # the page tells whether old passwords are ended already
 LANGUAGE_CHARS_MAX = 100
+FIELDS_MAX = 8
+LANGUAGES = frozenset(code for code, _ in CHOICES)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -59,19 +62,22 @@ class Front:
         if path not in (ASK, FORM) or environ.get("REQUEST_METHOD") != "GET":
             return self.site(environ, start_response)
         cookies = _cookies(environ.get("HTTP_COOKIE", ""))
-        query = environ.get("QUERY_STRING", "")
-        ticket = (parse_qs(query, max_num_fields=8).get(room.FIELD, [""])[0] if room.FIELD in query else "") or cookies.get(
-            room.TICKET_COOKIE, ""
-        )
+        asked = _fields(environ.get("QUERY_STRING", ""))
+        ticket = asked.get(room.FIELD) or cookies.get(room.TICKET_COOKIE, "")
         token = cookies.get(LINK_COOKIE, "") if path == FORM else ""
         if path == FORM and (not ticket or room.PASS_COOKIE in cookies or not TOKEN_SHAPE.fullmatch(token)):
             return self.site(environ, start_response)
         stand = credentials.knock(ticket[: room.TICKET_CHARS_MAX], token=token, issue=path == ASK)
         if stand.admitted:
             return self.site(environ, start_response)
-        return self._wait(environ, start_response, stand, path, cookies)
+        chosen = asked.get("lang", "")
+        if chosen in LANGUAGES:
+            cookies[COOKIE] = chosen
+        return self._wait(environ, start_response, stand, path, cookies, choose=chosen in LANGUAGES)
 
-    def _wait(self, environ: Environ, start_response: StartResponse, stand: Stand, path: str, cookies: dict[str, str]) -> Iterable[bytes]:
+    def _wait(
+        self, environ: Environ, start_response: StartResponse, stand: Stand, path: str, cookies: dict[str, str], *, choose: bool
+    ) -> Iterable[bytes]:
         form = self._form(environ, path, cookies)
         gaps = {
             "AHEAD": str(stand.ahead),
@@ -82,20 +88,16 @@ class Front:
         body = "".join(gaps[piece] if n % 2 else piece for n, piece in enumerate(form.pieces)).encode()
         headers = [*form.headers, ("Content-Length", str(len(body))), ("Retry-After", str(stand.refresh_s))]
         if stand.ticket != cookies.get(room.TICKET_COOKIE):
-            secure = "; Secure" if settings.SESSION_COOKIE_SECURE else ""
-            headers.append(
-                (
-                    "Set-Cookie",
-                    f"{room.TICKET_COOKIE}={stand.ticket}; HttpOnly; Max-Age={room.TICKET_COOKIE_S}; Path={room.PATH}; SameSite=Lax{secure}",
-                )
-            )
+            headers.append(_cookie(room.TICKET_COOKIE, stand.ticket, room.TICKET_COOKIE_S, path=room.PATH))
+        if choose:
+            headers.append(_cookie(COOKIE, cookies[COOKIE], COOKIE_S, path="/"))
         start_response(form.status, headers)
         return [body]
 
     def _form(self, environ: Environ, path: str, cookies: dict[str, str]) -> _Form:
         """Return the page with gaps in the language of a request, as the site gave it at most FORM_S_MAX ago, or last if it cannot now."""
         language = environ.get("HTTP_ACCEPT_LANGUAGE", "")[:LANGUAGE_CHARS_MAX]
-        chosen = cookies.get(settings.LANGUAGE_COOKIE_NAME, "")
+        chosen = cookies.get(COOKIE, "") if cookies.get(COOKIE, "") in LANGUAGES else ""
         key = (path, language, chosen)
         kept = self._forms.get(key)
         if kept is not None and clock.monotonic() - kept.made_at < FORM_S_MAX:
@@ -107,7 +109,7 @@ class Front:
             room.FORM_ASKED: path,
         }
         if chosen:
-            asked["HTTP_COOKIE"] = f"{settings.LANGUAGE_COOKIE_NAME}={chosen}"
+            asked["HTTP_COOKIE"] = f"{COOKIE}={chosen}"
         seen: list[tuple[str, tuple[tuple[str, str], ...]]] = []
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
@@ -127,6 +129,19 @@ class Front:
                 self._forms.clear()
             self._forms[key] = form
         return form
+
+
+def _fields(query: str) -> dict[str, str]:
+    """Return the first value of each field of a query; nothing of one with more fields than any of our pages sends."""
+    try:
+        return {name: values[0] for name, values in parse_qs(query, max_num_fields=FIELDS_MAX).items()} if query else {}
+    except ValueError:
+        return {}
+
+
+def _cookie(name: str, value: str, life_s: int, *, path: str) -> tuple[str, str]:
+    secure = "; Secure" if settings.SESSION_COOKIE_SECURE else ""
+    return "Set-Cookie", f"{name}={value}; HttpOnly; Max-Age={life_s}; Path={path}; SameSite=Lax{secure}"
 
 
 def _cookies(header: str) -> dict[str, str]:
