@@ -25,6 +25,7 @@ REVOKE ALL ON FUNCTION credentials_redeem_to FROM PUBLIC, tocsin_operator, tocsi
 REVOKE ALL ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
   credentials_pace, credentials_ask_in_turn, credentials_reserve_try, credentials_forget_tries, credentials_forget_tries_of
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_dead_link FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_erasure, credentials_heldhashes, credentials_contactrequest
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_covered, credentials_dead_hashes, credentials_erase, credentials_unerased, credentials_ask_contact, credentials_confirm_contact
@@ -135,3 +136,6 @@ GRANT SELECT ON credentials_letterrequest TO tocsin_console;
 GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_affectedanswer TO tocsin_worker;
 GRANT SELECT ON credentials_live_affectedanswer TO tocsin_public;
 GRANT EXECUTE ON FUNCTION credentials_ask_letter, credentials_ask_affected TO tocsin_public;
+
+-- Links and codes that do not work are counted by where they come from.
+GRANT EXECUTE ON FUNCTION credentials_dead_link TO tocsin_public;
