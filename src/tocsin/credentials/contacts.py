@@ -39,8 +39,9 @@ def contacts_frozen_until(at: datetime) -> datetime | None:
 def ask_contact_change(sid: str, password: Private[str], email: str, *, at: datetime) -> None:
     """Ask for another address for the account of a session. Says nothing about whether somebody has that address already.
 
-    Raises BadInput for a wrong password or what is no address, Refused while a freeze lasts, NotFound without a live session, Slowed
-    after too many wrong passwords in a row, here or at the sign-in, Busy when all hashing slots are taken, Unavailable without a lease. At most three an hour and account: further ones are dropped.
+    Raises BadInput for a wrong password or what is no address, Refused while a freeze lasts, NotFound without a live session, Slowed after
+    too many wrong passwords in a row (here or at the sign-in), Busy when all hashing slots are taken, Unavailable without a lease. At most
+    three an hour and account: further ones are dropped.
     """
     lease.check()
     if until := contacts_frozen_until(at):

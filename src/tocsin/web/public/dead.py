@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
@@ -18,7 +19,7 @@ def source_of(request: HttpRequest) -> Source:
     return Source(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
 
 
-def dead(request: HttpRequest, name: str, status: int, *, tried: str, **context: object) -> HttpResponse:
+def dead(request: HttpRequest, name: str, status: int, *, tried: str, **context: Any) -> HttpResponse:
     """Return the page for a link or code that does not work; `tried` is what was brought, and nothing brought is no try."""
     wait_s = credentials.dead_link(source_of(request), at=clock.now()) if tried else 0.0
     response = page(request, name, 429 if wait_s > 0 else status, **context)
