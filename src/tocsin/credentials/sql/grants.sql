@@ -81,10 +81,11 @@ GRANT EXECUTE ON FUNCTION credentials_issue_bearer, credentials_add_factor, cred
   TO tocsin_public, tocsin_operator;
 GRANT EXECUTE ON FUNCTION credentials_rotate_bearer, credentials_end_bearer, credentials_revoke_bearer, credentials_end_others, credentials_touch_bearer,
   credentials_remove_factor, credentials_factor_ended, credentials_use_factor, credentials_try_step TO tocsin_public;
--- Ending all sign-ins of one person, and counting at arm.
-GRANT DELETE ON credentials_session TO tocsin_operator;
+-- Ending all sign-ins of one person, on the command line and at the desk, and counting at arm.
+GRANT DELETE ON credentials_session TO tocsin_operator, tocsin_console;
 GRANT SELECT (id, account_id, class, epoch, version, created_at, expires_at, spent_at, revoked_at) ON credentials_bearer TO tocsin_operator, tocsin_console;
-GRANT UPDATE (revoked_at) ON credentials_bearer TO tocsin_operator;
+GRANT UPDATE (revoked_at) ON credentials_bearer TO tocsin_operator, tocsin_console;
+GRANT UPDATE (cohort) ON credentials_account TO tocsin_console;  -- for the row lock only: what is being opened for the account is waited for
 GRANT SELECT (id, account_id, class, epoch, last_step, created_at) ON credentials_factor TO tocsin_operator, tocsin_console;
 
 -- Connectors: the operator's process keeps their secrets and acts on them, the worker hands passwords over and watches. The public process
