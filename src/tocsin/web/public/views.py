@@ -173,14 +173,14 @@ def choose(request: HttpRequest) -> HttpResponse:
     if not stand.admitted:
         return room.page(request, stand, f"{LINK_PATH}/new", shell=_page)
     try:
-        credentials.redeem(token, Private(password), at=clock.now())
+        on_its_way = credentials.redeem(token, Private(password), at=clock.now())
     except BadInput as e:
         return _choose(request, 422, [fault.wanted for fault in e.faults])
     except Busy:
         return room.page(request, credentials.keep_place(token, **here), f"{LINK_PATH}/new", shell=_page, full=True)
     except NotFound:
         return _dead(request)
-    response = _page(request, "done")
+    response = _page(request, "done", on_its_way=on_its_way)
     for name in (LINK_COOKIE, room.TICKET_COOKIE, room.PASS_COOKIE):
         response.delete_cookie(name, path=LINK_PATH)
     response.delete_cookie(SESSION_COOKIE)
