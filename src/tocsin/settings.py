@@ -80,7 +80,8 @@ _HEADERS = [
     "csp.middleware.CSPMiddleware",
     "tocsin.web.errors.ErrorsMiddleware",
 ]
-# The public site has no session and no account of its own: less to attack, and no database write on a GET.
+# The public site has no session and no account of its own: less to attack, and a GET writes nothing but the count of
+# links that do not work.
 _PUBLIC = [
     *_HEADERS[:-1],
     "tocsin.web.public.language.LanguageMiddleware",  # around the errors: their pages speak the reader's language too

@@ -14,10 +14,12 @@ from uuid import uuid4
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
+from django.test import Client
 
 from tests.conftest import forget
 from tests.credentials.shop import AT, GOOD, PEOPLE, cut, enrol, open_shop, signed
 from tests.ports.postgres_table import SECRET, TableTarget
+from tests.web.conftest import public_site  # noqa: F401 - a fixture
 from tocsin.credentials import actions, queries, tasks
 from tocsin.credentials.connectors import registry, targets
 from tocsin.credentials.models import Account, ConnectorSecret, Outbox, PlantedCanary, Target
@@ -25,7 +27,7 @@ from tocsin.credentials.sign_in import login_of
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.models import Event
 from tocsin.evidence.types import EventType
-from tocsin.kernel import config, jobs, schema
+from tocsin.kernel import clock, config, jobs, schema
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import KEYS_OF
@@ -79,10 +81,10 @@ def work(*names: str, at: Any = LATER) -> list[str]:
     return [name for name, _ in found]
 
 
-def redeem(external_id: str, password: str, *, token: str = TOKEN) -> None:
+def redeem(external_id: str, password: str, *, token: str = TOKEN) -> bool:
     person = next(p for p in PEOPLE if p.external_id == external_id)
     assert actions.send_reset(login_of(person.email), request=uuid4(), token=Private(token), at=AT)
-    actions.redeem(token, Private(password), at=AT)
+    return actions.redeem(token, Private(password), at=AT)
 
 
 def as_process(name: str) -> Callable[[], None]:
@@ -208,6 +210,31 @@ def test_a_new_password_reaches_the_table_and_lifts_the_gate(target: TableTarget
     redeem("C1", NEWER, token="U" * 43)
     assert "deliver_password" in work("deliver_password")
     assert target.opens("C1", NEWER)
+
+
+def test_the_page_says_that_the_password_is_on_its_way_once_the_gate_has_fallen(
+    target: TableTarget,
+    estate: Path,
+    public_site: None,  # noqa: F811
+) -> None:
+    said = "in a moment: it is on its way"
+
+    def page(n: int) -> str:
+        token, client = f"{n:043}", Client()
+        assert actions.send_reset(login_of(PEOPLE[n].email), request=uuid4(), token=Private(token), at=clock.now())
+        client.get(f"/passwordchange/t/{token}")
+        answer = client.post("/passwordchange/new", {"password": f"{GOOD} {n}", "password_again": f"{GOOD} {n}"})
+        assert "Your new password is set" in answer.content.decode()
+        return answer.content.decode()
+
+    assert said not in page(0)  # nothing armed
+    armed(estate)
+    assert said not in page(1)  # it waits for a gate that may never fall
+    cut(estate)
+    work()
+    assert said in page(2)
+    Target.objects.update(state="aborted")
+    assert said not in page(3)
 
 
 def test_a_target_that_is_down_loses_no_password(target: TableTarget, estate: Path) -> None:
@@ -373,7 +400,7 @@ def test_each_role_may_do_its_part_and_no_more(target: TableTarget, estate: Path
     assert actions.send_reset(login_of(PEOPLE[0].email), request=uuid4(), token=Private(TOKEN), at=AT)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL ROLE tocsin_public")
-        actions.redeem(TOKEN, Private(GOOD), at=AT)
+        assert actions.redeem(TOKEN, Private(GOOD), at=AT)
     outbox = Outbox.objects.get().pk
 
     def may(role: str, statement: str) -> bool:

@@ -18,7 +18,9 @@ from tests.credentials.under_attack import FIRST_ENTRY, contained, cut_over, inc
 from tests.web.conftest import public_site  # noqa: F401 - a fixture
 from tocsin.credentials import actions, queries
 from tocsin.credentials.models import ContactRequest
+from tocsin.credentials.room import policy
 from tocsin.credentials.sign_in import login_of
+from tocsin.credentials.types import Slowed
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, schema
@@ -121,6 +123,33 @@ def test_item_43_changing_the_address_needs_the_password_again_and_is_frozen_aft
     assert again is not None
     ask(again, password=GOOD, email="third@post.example", at=later)
     assert ContactRequest.objects.filter(done_at=None).count() == 1
+
+
+def test_passwords_guessed_with_a_borrowed_session_count_as_at_the_sign_in(shop: Path) -> None:
+    sid = signed_in()
+    for _ in range(policy.TRIES_FREE):
+        with pytest.raises(BadInput):
+            ask(sid, password=FIRST.password + "x")
+    with pytest.raises(Slowed):
+        ask(sid)  # the right one must wait as well, or its answer would tell
+    with pytest.raises(Slowed):
+        actions.log_in(FIRST.email, Private(FIRST.password), at=AT)
+    assert actions.log_in(SECOND.email, Private(SECOND.password), at=AT)
+    later = AT + timedelta(seconds=2)
+    ask(sid, at=later)
+    for _ in range(policy.TRIES_FREE):  # the right one wiped the slate
+        with pytest.raises(BadInput):
+            ask(sid, password=FIRST.password + "x", at=later)
+
+
+def test_the_page_for_another_address_says_that_there_were_too_many_tries(shop: Path, public_site: None) -> None:  # noqa: F811
+    client = Client()
+    sid = actions.log_in(FIRST.email, Private(FIRST.password), at=clock.now())
+    client.cookies["tocsin_sign_in"] = str(sid)
+    answers = [
+        client.post("/account/email", {"email": NEW, "password": "wrong wrong wrong"}).status_code for _ in range(policy.TRIES_FREE + 1)
+    ]
+    assert answers == [422] * policy.TRIES_FREE + [429]
 
 
 def test_a_change_under_way_is_stopped_by_the_cutover(shop: Path) -> None:

@@ -107,7 +107,15 @@ def test_every_page_requires_sign_in(running: int) -> None:
     for path in paths:
         response = Client().get(path)
         assert (response.status_code, response.headers["Location"]) == (302, f"/sign-in?next={path}"), path
-    for path in ("/desk/next", "/desk/1/answer", "/desk/1/release", "/receipt"):
+    for path in (
+        "/desk/next",
+        "/desk/1/answer",
+        "/desk/1/release",
+        "/desk/1/ticket",
+        "/desk/1/start-reset",
+        "/desk/1/end-sign-ins",
+        "/receipt",
+    ):
         assert Client().post(path).headers["Location"].startswith("/sign-in"), path
     assert evidence.activity(types=[EventType.PERSONAL_DATA_READ]) == []
 

@@ -21,12 +21,15 @@ from django.test import Client
 from django.utils import translation
 from scipy import stats
 
+from tests.conftest import forget
 from tests.credentials.shop import GOOD, PEOPLE, cut
 from tests.web.conftest import deliver
 from tocsin.credentials import actions, post, tasks
 from tocsin.credentials import queries as credentials
 from tocsin.credentials.models import Credential, ResetToken
 from tocsin.credentials.passwords import formats, hashing
+from tocsin.credentials.room import limits
+from tocsin.credentials.types import Source
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput
 from tocsin.kernel.private import Private
@@ -269,6 +272,48 @@ def test_item_11_every_link_that_does_not_work_looks_alike(shop: Path, client: C
             answers.add((status, text, headers["Content-Type"]))
     assert len(answers) == 1
     assert answers.pop()[0] == 410
+
+
+def test_item_11_many_links_that_do_not_work_are_slowed_and_a_good_one_never_is(shop: Path, client: Client) -> None:
+    (shop / "tocsin.toml").write_text('[estate]\nkind = "demo"\n[web]\ntrusted_proxies = "127.0.0.1/32"\n')
+    forget()
+
+    def tried(path: str, here: str, n: int, **form: str) -> Any:
+        other = Client(headers={"X-Forwarded-For": here})
+        other.cookies[views.LINK_COOKIE] = other.cookies[affected.COOKIE] = f"{n:043}"
+        return other.post(path, form) if form else other.get(path)
+
+    new, typed = "/passwordchange/new", {"password": GOOD, "password_again": GOOD}
+    for network, (path, form) in enumerate(
+        ((new, {}), (new, typed), ("/passwordchange/code", {"code": "nonsense"}), ("/affected/answer", {}))
+    ):
+        here = f"203.0.{network}.7"
+        first = tried(path, here, 0, **form)
+        seconds = [tried(path, here, n, **form) for n in range(1, 25)]
+        assert [r.status_code for r in seconds[:10]] == [first.status_code] * 10, path
+        assert [r.status_code for r in seconds[-3:]] == [429] * 3, path
+        assert all(0 < int(r.headers["Retry-After"]) <= 900 for r in seconds[-3:])
+        assert {body(r) for r in seconds} == {body(first)}  # the same page: nobody learns more
+        assert tried(path, f"203.0.{network}.8", 99, **form).status_code == first.status_code  # a neighbour
+
+    # Whoever holds a good link passes from the same address, and asks for one as fast as before.
+    good = Client(headers={"X-Forwarded-For": "203.0.0.7"})
+    with_link(good)
+    assert good.get(new).status_code == 200
+    assert set_password(good).status_code == 200
+    assert tried(new, "203.0.0.7", 30).status_code == 429
+    for _ in range(30):  # no link at all is no try
+        assert Client(headers={"X-Forwarded-For": "203.0.9.9"}).get(new).status_code == 410
+    assert tried(new, "203.0.9.9", 1).status_code == 410
+
+    # A whole network shares a wider allowance, whatever address of it is used.
+    source = Source("203.0.77.1")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT credentials_dead_link(sha256(convert_to(n::text, 'UTF8')), %s, %s) FROM generate_series(1, 2100) AS n",
+            [limits.digests(source, purpose="dead")[1], clock.now()],
+        )
+    assert tried(new, "203.0.77.9", 1).status_code == 429
 
 
 # -- enumeration ------------------------------------------------------------------------------------------------------------

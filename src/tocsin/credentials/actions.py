@@ -26,6 +26,7 @@ from .lifts import lift
 from .post import start_life
 from .reset import redeem, request_reset, send_changed, send_reset
 from .room.gate import close_room, enter_form, keep_place, knock, may_send, open_room
+from .room.limits import dead_link
 from .room.writes import assisted_ticket, set_write_rate
 from .second.factors import add_passkey, add_totp, end_session, new_codes, remove_factor
 from .second.steps import answer_code, answer_passkey, sign_in_with_passkey
@@ -53,6 +54,7 @@ __all__ = [
     "commit",
     "confirm_contact_change",
     "create_api_key",
+    "dead_link",
     "deliver",
     "drain_connector",
     "drain_some",

@@ -24,6 +24,7 @@ from tocsin.subjects import queries as subjects
 from . import contact_letters, dry_run, lease, letters, policy, post
 from .models import Account, ContactRequest
 from .passwords import hashing
+from .room import limits
 from .sign_in import digest, login_of
 from .types import CONTACT_LINK_LIFE, PASSWORD_BYTES_MAX, SESSION_LIFE, TOKEN_SHAPE
 
@@ -38,8 +39,9 @@ def contacts_frozen_until(at: datetime) -> datetime | None:
 def ask_contact_change(sid: str, password: Private[str], email: str, *, at: datetime) -> None:
     """Ask for another address for the account of a session. Says nothing about whether somebody has that address already.
 
-    Raises BadInput for a wrong password or what is no address, Refused while a freeze lasts, NotFound without a live session, Busy when
-    all hashing slots are taken, Unavailable without a lease. At most three an hour and account: further ones are dropped.
+    Raises BadInput for a wrong password or what is no address, Refused while a freeze lasts, NotFound without a live session, Slowed after
+    too many wrong passwords in a row (here or at the sign-in), Busy when all hashing slots are taken, Unavailable without a lease. At most
+    three an hour and account: further ones are dropped.
     """
     lease.check()
     if until := contacts_frozen_until(at):
@@ -51,12 +53,14 @@ def ask_contact_change(sid: str, password: Private[str], email: str, *, at: date
     found = sql.rows("credentials", "own_password", sid=digest(sid), oldest=at - SESSION_LIFE)
     if not found:
         raise NotFound("nobody is signed in")
-    _, version, stored = found[0]
+    _, version, stored, login = found[0]
     with hashing.slots.slot():
+        limits.reserve_try(bytes(login), at=at)  # a borrowed session must not be a place to guess the password at
         right = hashing.matches(stored, password, ours=version > 0)
     if not right:
         raise BadInput(Fault("password", "another one", "the password of this account"))
     lease.check()
+    limits.forget_tries(bytes(login))
     request = uuid4()
     sealed = deposit(email.strip().encode(), context=_context(request))
     sql.rows("credentials", "ask_contact", sid=digest(sid), version=version, request=request, deposit=sealed, at=at)

@@ -7,6 +7,8 @@ from enum import IntEnum
 
 from tocsin.kernel.errors import Busy
 
+TICKET_NONCE_BYTES = 8  # random bytes of a ticket; the first two order the places of one second
+
 
 class Lane(IntEnum):
     """Where somebody waits; the numbers stand in tickets and rows and are never reused."""

@@ -134,8 +134,10 @@ def send_reset(
         return True
 
 
-def redeem(token: str, password: Private[str], *, at: datetime) -> None:
-    """Set a new password with a reset link, once. Every session of the account ends; nobody is signed in by it.
+def redeem(token: str, password: Private[str], *, at: datetime) -> bool:
+    """Set a new password with a reset link, once; return whether it is on its way to systems of the company's own, too.
+
+    Every session of the account ends; nobody is signed in by it.
 
     Raises NotFound for a link that was used, has expired, was replaced or never existed (one answer for all), BadInput with every reason
     against the password (the link stays good), Busy when all hashing slots are taken, Unavailable without a lease. Of two uses at the
@@ -146,7 +148,7 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> None:
     found = sql.rows("credentials", "live_token", token=digest(token), at=at)
     if not found:
         raise NotFound("this link was used, has expired, or was replaced by a newer one")
-    account, context, _ = found[0]
+    account, context, _, population = found[0]
     _refuse_weak(password, account=account, context=frozenset(bytes(d) for d in context))
     with hashing.slots.slot():
         _refuse_old(token, password, at=at)
@@ -156,6 +158,7 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> None:
     if not sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at, outbox=outbox):
         raise NotFound("this link was used, has expired, or was replaced by a newer one")
     gate.came_through()
+    return delivery.on_its_way(population)
 
 
 def send_changed(subject: int, *, version: int, at: datetime) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tocsin.incidents.types import ContainmentFinding
 from tocsin.kernel.private import Private
 
+from .places import TICKET_NONCE_BYTES as TICKET_NONCE_BYTES
 from .places import LaneStatus as LaneStatus
 from .places import ResetCapacity as ResetCapacity
 from .places import RoomStatus as RoomStatus

@@ -81,6 +81,7 @@ class EventType(IntEnum):
     RESET_LETTER_ASKED = 66
     RESET_LETTER_PRINTED = 67
     AFFECTED_ANSWERED = 68
+    PACE_ABOVE_RESETS = 103
 
     @property
     def label(self) -> str:

@@ -89,6 +89,11 @@ def latest_status(incident: int) -> MailingStatus:
     return status(found.pk)
 
 
+def incidents_sending() -> list[int]:
+    """Return the incidents of which a mailing is being sent now."""
+    return list(Mailing.objects.filter(state=MailingState.SENDING.value).values_list("incident", flat=True).distinct().order_by("incident"))
+
+
 def notices(incident: int) -> list[NoticeInfo]:
     """Return the notices drafted for an incident, newest first; at most SHOWN_MAX."""
     found = Notice.objects.filter(incident=incident).prefetch_related("variants").order_by("-version")[:SHOWN_MAX]

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Max
 
 from tocsin.kernel import clock, sql
-from tocsin.kernel.errors import NotFound
+from tocsin.kernel.errors import NotFound, Refused
 
 from . import approving, measuring, team, views
 from .models import Case, Message, Release
@@ -44,6 +44,20 @@ def case(id: int, *, by: str, at: datetime) -> CaseView:
             raise NotFound(f"no case {id}")
         team.check_urgent(row, by=by)
         return views.view(row, by=by, at=at)
+
+
+def person_of(case: int, *, by: str, at: datetime) -> int | None:
+    """Return which customer of the register a case belongs to, None if its address is nobody's, for somebody who is about to help.
+
+    Opens no text. Raises NotFound, and Refused if another person holds the case or it is urgent and `by` a novice.
+    """
+    row = Case.objects.filter(pk=case).first()
+    if row is None:
+        raise NotFound(f"no case {case}")
+    if row.lease_by not in ("", by) and row.lease_until is not None and row.lease_until > at:
+        raise Refused(f"case {case} is with {row.lease_by} until {row.lease_until:%H:%M:%S} UTC")
+    team.check_urgent(row, by=by)
+    return row.subject
 
 
 def release_info(release: int) -> ReleaseInfo:

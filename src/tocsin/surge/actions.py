@@ -9,12 +9,19 @@ from datetime import datetime
 import rfc8785
 from django.db import transaction
 
+from tocsin.credentials import queries as credentials
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
+from tocsin.kernel import config
+from tocsin.notices import actions as notices
+from tocsin.notices import queries as notices_now
+from tocsin.notices.types import MailingState, MailingStatus
 
-from . import queries
-from .models import Measure
-from .types import Forecast, Params, Spread
+from . import policy, queries
+from .models import Measure, Steering
+from .types import Forecast, Pace, Params, Spread, Steered
+
+ACTOR = "surge"
 
 
 def forecast(incident: int, params: Params, *, at: datetime, by: str) -> Forecast:
@@ -33,6 +40,67 @@ def forecast(incident: int, params: Params, *, at: datetime, by: str) -> Forecas
             "contacts": _whole(made.contacts), "letters": _whole(made.letters), "max_wait_s": _whole(made.max_wait_s),
             "backlog_peak": round(made.backlog_peak)})
     return made
+
+
+def steer(incident: int, *, at: datetime) -> Steered | None:
+    """Keep the newest mailing of an incident to what the reset site can bear; return the pace it has now. Come again every few seconds.
+
+    Lowers lanes through `notices.set_pace`, whose entry is the evidence, and gives them back what people allowed when resets hold again. A rate
+    that somebody sets meanwhile is what people allow from then on. Never slower than the legal deadline needs: where the two conflict the
+    deadline wins, and that finding is recorded once. None: nothing is being sent, or `[surge] follow_resets` is off. One transaction; after a
+    crash the next call does it.
+    """
+    settings = config.current().surge
+    if not settings.follow_resets or incident not in notices_now.incidents_sending():
+        return None
+    mailing = notices_now.latest_status(incident)
+    if mailing.state != MailingState.SENDING:
+        return None
+    capacity, requested = credentials.reset_capacity(), credentials.reset_counts(incident).requested
+    with transaction.atomic():
+        Steering.objects.get_or_create(mailing=mailing.mailing, defaults={"requested_before": requested, "at": at})
+        mine = Steering.objects.select_for_update().get(mailing=mailing.mailing)
+        allowed = _allowed(mailing, mine)
+        busy = {lane.lane: lane.waiting + lane.deferred for lane in mailing.lanes if lane.waiting + lane.deferred}
+        decided = policy.steered(Pace(
+            waiting_mails=sum(busy.values()), allowed_per_s=sum(allowed[lane] for lane in busy), resets_per_s=capacity.per_s,
+            waiting_people=capacity.waiting, left_s=(mailing.deadline_at - at).total_seconds() if mailing.deadline_at else None,
+            click_rate=policy.click_rate(requested=requested - mine.requested_before, handed_over=mailing.handed_over,
+                                         least=settings.click_rate)))
+        if decided.by == "deadline" and mine.by != "deadline":
+            evidence.record(EventType.PACE_ABOVE_RESETS, at=at, actor=ACTOR, incident=incident, body={
+                "mailing": mailing.mailing, "milli_per_s": round(decided.rate_per_s * 1000), "waiting": mailing.waiting,
+                "milli_resets_per_s": round(capacity.per_s * 1000), "waiting_people": capacity.waiting})
+        _hold(mailing, mine, allowed, busy, decided, at=at)
+    return decided
+
+
+def _allowed(mailing: MailingStatus, mine: Steering) -> dict[int, float]:
+    """Return what people allow each lane: what steering put aside, unless somebody has set the lane since."""
+    now = {lane.lane: lane.rate_per_s_max for lane in mailing.lanes}
+    return {lane: float(mine.base.get(str(lane), rate)) if mine.held.get(str(lane)) == rate else rate for lane, rate in now.items()}
+
+
+def _hold(mailing: MailingStatus, mine: Steering, allowed: dict[int, float], busy: dict[int, int], decided: Steered, *, at: datetime) -> None:
+    """Set the lanes that have mails to go to their shares of a rate, or back to what people allow; keep what was put aside."""
+    now = {lane.lane: lane.rate_per_s_max for lane in mailing.lanes}
+    if decided.rate_per_s >= sum(allowed[lane] for lane in busy):
+        for lane, rate in allowed.items():
+            if now[lane] != rate:
+                notices.set_pace(mailing.mailing, lane=lane, rate_per_s=rate, at=at, by=ACTOR)
+        base, held = {}, {}
+    else:
+        total = sum(busy.values())
+        wanted = {lane: min(decided.rate_per_s * n / total, allowed[lane]) for lane, n in busy.items()}
+        for lane, rate in wanted.items():
+            if policy.differs(now[lane], rate):
+                notices.set_pace(mailing.mailing, lane=lane, rate_per_s=rate, at=at, by=ACTOR)
+                now[lane] = rate
+        base = {str(lane): rate for lane, rate in allowed.items()}
+        held = {str(lane): rate for lane, rate in now.items() if lane in wanted or mine.held.get(str(lane)) == rate}
+    if (base, held, decided.by) != (mine.base, mine.held, mine.by):
+        mine.base, mine.held, mine.by, mine.at = base, held, decided.by, at
+        mine.save(update_fields=["base", "held", "by", "at"])
 
 
 def _whole(spread: Spread) -> list[int]:

@@ -1,6 +1,8 @@
-"""Table of the surge room. A measure is written once and never changed: what was forecast is evidence of why we mailed at that pace."""
+"""Tables of the surge room. A measure is written once and never changed: what was forecast is evidence of why we mailed at that pace."""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from django.db import models
 from django.db.models.functions import Length
@@ -23,4 +25,23 @@ class Measure(models.Model):
         constraints = [
             models.CheckConstraint(name="surge_measure_kind_known", condition=models.Q(kind="forecast")),
             models.CheckConstraint(name="surge_measure_digest_sha256", condition=Exact(Length("digest"), 32)),
+        ]
+
+
+class Steering(models.Model):
+    """How a mailing is steered. `base`: what people allow each lane, kept while steering holds it lower; `held`: what steering set last.
+
+    Both map a lane's number to its rate; both are empty while the mailing is free. `requested_before`: reset links before the first look.
+    """
+
+    mailing = models.BigIntegerField(primary_key=True)
+    requested_before = models.BigIntegerField()
+    base = models.JSONField(default=dict)
+    held = models.JSONField(default=dict)
+    by = models.TextField(default="free")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(name="surge_steering_by_known", condition=models.Q(by__in=["free", "resets", "deadline"])),
         ]

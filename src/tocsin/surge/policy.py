@@ -1,4 +1,6 @@
-"""The forecast as pure functions: responses as linear pools in waking time, phones by a Gaussian closure, letters first in, first out.
+"""The forecast and the pace of a mailing as pure functions.
+
+Forecast: responses as linear pools in waking time, phones by a Gaussian closure, letters first in, first out.
 
 Design: what the mailing triggers is linear, so the pools run once for all draws and each draw is one product; only the phones need a
 loop over time, with the draws as a vector. Uncertainty is in the parameters (Poisson noise would add 0.1 %), so those are drawn.
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.special import ndtr
 
-from .types import Forecast, Params, Phone, Spread
+from .types import Forecast, Pace, Params, Phone, Spread, Steered
 
 Array = NDArray[np.float64]
 
@@ -32,6 +34,11 @@ SHIFTS = ((7, 15), (15, 23))
 HANGS_UP_OK = 0.05
 TRUNKS_MAX = 10_000_000
 WAIT_H_MAX = 87_600.0  # ten years stand for "never": nobody answers at all
+MAIL_SHARE = 0.7  # of the reset site's capacity for those whom the mailing brings; the rest is for people who come by themselves
+CLICK_PRIOR = 1_000  # mails that the configured share weighs as much as
+CALM_S = 60.0  # all that a mailing still brings, done in so many seconds even if it came at once, is no surge
+DEADLINE_MARGIN = 1.1  # faster than the deadline needs: a receiver's pause must not break it
+STEP = 0.1  # a lane is steered again when it is off by this share
 
 
 # --- arrivals ----------------------------------------------------------------------------------------------------------------------
@@ -346,3 +353,32 @@ def staff_hours(params: Params, *, calls: float, letters: float) -> dict[str, in
         "by_letter": round(letters * params.letter_minutes / 60),
         "by_letter_with_releases": round(letters * mixed / 60),
     }
+
+
+def click_rate(*, requested: int, handed_over: int, least: float) -> float:
+    """Return the share of people mailed who ask for a new password, for pacing: what was measured, but never below `least`.
+
+    People act hours after the mail, so a low share among fresh mails is no finding; a high one is. The first CLICK_PRIOR mails weigh as a guess.
+    """
+    return min(1.0, max(least, (requested + least * CLICK_PRIOR) / (handed_over + CLICK_PRIOR)))
+
+
+def steered(pace: Pace) -> Steered:
+    """Return the total rate of a mailing: as allowed while resets hold, else what they can bear, else the slowest that keeps the deadline.
+
+    Resets hold as long as nobody waits in the waiting room and all that the mails still to go will bring is done within CALM_S.
+    Source: specification of the reset room: mail rate x click rate <= 0.7 x capacity.
+    """
+    crowd = pace.waiting_mails * pace.click_rate
+    if pace.resets_per_s <= 0 or (pace.waiting_people == 0 and crowd <= pace.resets_per_s * CALM_S):
+        return Steered(pace.allowed_per_s, "free")
+    cap = MAIL_SHARE * pace.resets_per_s / pace.click_rate
+    due = 0.0 if pace.left_s is None else pace.waiting_mails / pace.left_s * DEADLINE_MARGIN if pace.left_s > 0 else pace.allowed_per_s
+    if max(cap, due) >= pace.allowed_per_s:
+        return Steered(pace.allowed_per_s, "free" if cap >= due else "deadline")
+    return Steered(cap, "resets") if cap >= due else Steered(due, "deadline")
+
+
+def differs(now: float, wanted: float) -> bool:
+    """Tell whether a lane's rate is so far from the one wanted that it is worth an act and its entry in the log."""
+    return abs(now - wanted) > STEP * wanted

@@ -175,3 +175,26 @@ def _drafts(value: Any, where: str, faults: list[Fault]) -> tuple[Draft, ...]:
         else:
             faults.append(Fault(f"{where}[{i}]", repr(row)[:80], "a table with whole numbers day and people"))
     return tuple(drafts)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What steering decides from: mails to go, what people allow in total, resets per second that can be borne, people in the waiting room.
+
+    `left_s`: until the legal deadline, None without one.
+    """
+
+    waiting_mails: int
+    allowed_per_s: float
+    resets_per_s: float
+    waiting_people: int
+    click_rate: float
+    left_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """The total rate that a mailing may have. `by`: "free" (as people allow), "resets" (what the reset site bears), "deadline"."""
+
+    rate_per_s: float
+    by: str

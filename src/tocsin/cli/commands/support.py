@@ -1,14 +1,16 @@
-"""`tocsin support`: how the desk stands, and how well its classifier does."""
+"""`tocsin support`: how the desk stands, how well its classifier does, and a ticket for somebody who needs help."""
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tocsin.cli import output
-from tocsin.cli.session import estate, load
+from tocsin.cli.session import actor, estate, load
+from tocsin.kernel import clock
 
 app_ = typer.Typer(no_args_is_help=True, help="The desk.")
 
@@ -25,6 +27,19 @@ def status() -> None:
 
     with estate():
         output.emit(queries.status())
+
+
+@app_.command()
+def ticket(case: int) -> None:
+    """Make an address that leads the person of a case past the ordinary queue to a new password. It opens no account; shown this once."""
+    from tocsin.credentials import actions
+    from tocsin.credentials.types import TICKET_NONCE_BYTES
+    from tocsin.support import queries
+
+    with estate():
+        queries.person_of(case, by=actor(), at=clock.now())
+        link = actions.assisted_ticket(secrets.token_bytes(TICKET_NONCE_BYTES), at=clock.now(), by=actor())
+    output.emit({"case": case, "link": link})
 
 
 @app_.command()

@@ -53,6 +53,14 @@ def outbox(password: Private[str]) -> str:
     return json.dumps(sealed)
 
 
+def on_its_way(population: str) -> bool:
+    """Tell whether a password that was set just now reaches systems of the company's own within moments: those behind the gate take it at once.
+
+    One that is armed only takes it when its gate falls, and nobody knows when that is.
+    """
+    return Target.objects.filter(population__name=population, state__in=targets.BEHIND_THE_GATE, formats__len__gt=0).exists()
+
+
 def deliver(outbox: int, *, at: datetime) -> bool:
     """Give one new password to its target and let its owner through; tell whether it was given. Done before, or not yet gated: nothing happens.
 

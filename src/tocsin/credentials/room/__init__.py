@@ -7,7 +7,7 @@ the gauge. Values are in `credentials/places.py`; what the hashing pool can do i
 Tables: `credentials_room` (one row: open or not, rate, credit), `credentials_roomlane` (a watermark per lane), `credentials_roomsecond`
 (tickets per node, lane and second), `credentials_roomnode` (what each node measured), `credentials_roomlimit` (what a connector can
 write), `credentials_roomplace` (the place that a reset link carries), `credentials_try` (failed log-ins in a row, by keyed digest),
-`credentials_pacer` (mails asked for from an address or network, by keyed digest).
+`credentials_pacer` (mails asked for, and links that did not work, from an address or network, by keyed digest).
 
 Terms: *place*, the second in which somebody came and a random fraction that orders people inside it. *Ticket*, a place, signed; the
 room keeps no row for it. *Watermark*, one per lane: places before it are let through. *Pass*, a signed leave of fifteen minutes to send

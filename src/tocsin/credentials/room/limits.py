@@ -1,8 +1,13 @@
-"""What slows strangers down: wrong passwords for one login, and letters asked for from one address or network. Nobody is refused for good.
+"""What slows strangers down: wrong passwords for one login, letters asked for from one address or network, and links that do not work.
+
+Nobody is refused for good.
 
 All of it stands in the database, under keyed digests, so it holds on every node and after a restart. Known and unknown logins are treated
 alike. The letters of a whole /24 share a wide allowance (2,000 at once, then ten a second): a campus or a mobile carrier behind one
 address gets all its letters, the last of them at most a quarter of an hour late.
+
+Links and codes that do not work have the same allowance, counted apart from letters. A link is looked at first and counted only if it is
+dead, so somebody with a good one is never slowed, whoever shares the address: what keeps links from being guessed is their length.
 """
 
 from __future__ import annotations
@@ -39,6 +44,19 @@ def forget_tries(login: bytes) -> None:
         cursor.execute("SELECT credentials_forget_tries(%s)", [login])
 
 
+def dead_link(source: Source, *, at: datetime) -> float:
+    """Count a link or code that did not work, and return how many seconds its source should wait; 0 within the allowance.
+
+    A source whose address is not known is not counted.
+    """
+    address, network = digests(source, purpose="dead")
+    if address is None:
+        return 0.0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT credentials_dead_link(%s, %s, %s)", [address, network, at])
+        return float(cursor.fetchone()[0])
+
+
 def networks(text: str) -> tuple[Network, ...]:
     """Return the networks named in a setting, separated by commas or spaces. Raises ValueError."""
     return tuple(ipaddress.ip_network(piece, strict=False) for piece in text.replace(",", " ").split())
@@ -61,13 +79,13 @@ def client_address(source: Source, *, trusted: Sequence[Network]) -> Address | N
     return here
 
 
-def digests(source: Source) -> tuple[bytes | None, bytes | None]:
-    """Return the keyed digests of the client's address and of its network; None where the address is not known."""
+def digests(source: Source, *, purpose: str = "room") -> tuple[bytes | None, bytes | None]:
+    """Return the keyed digests of the client's address and of its network for a purpose; None where the address is not known."""
     address = client_address(source, trusted=networks(config.current().web.trusted_proxies))
     if address is None:
         return None, None
     network = ipaddress.ip_network((address, NETWORK_BITS[address.version]), strict=False)
-    return lookup_digest(str(address), purpose="room-address"), lookup_digest(str(network), purpose="room-network")
+    return lookup_digest(str(address), purpose=f"{purpose}-address"), lookup_digest(str(network), purpose=f"{purpose}-network")
 
 
 def _address(text: str) -> Address | None:

@@ -18,11 +18,11 @@ import functools
 import hashlib
 import hmac
 
-from tocsin.credentials.places import Lane, Place
+from tocsin.credentials.places import TICKET_NONCE_BYTES, Lane, Place
 from tocsin.kernel.sealing import key
 
 TICKET, PASS = 1, 2
-NONCE_BYTES, BINDING_BYTES, MAC_BYTES = 8, 8, 16
+NONCE_BYTES, BINDING_BYTES, MAC_BYTES = TICKET_NONCE_BYTES, 8, 16
 TICKET_BYTES = 1 + 6 + NONCE_BYTES + 1 + BINDING_BYTES
 PASS_BYTES = 1 + 6 + BINDING_BYTES
 TICKET_CHARS = -(-(TICKET_BYTES + MAC_BYTES) * 4 // 3)

@@ -25,6 +25,7 @@ REVOKE ALL ON FUNCTION credentials_redeem_to FROM PUBLIC, tocsin_operator, tocsi
 REVOKE ALL ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
   credentials_pace, credentials_ask_in_turn, credentials_reserve_try, credentials_forget_tries, credentials_forget_tries_of
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_dead_link FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_erasure, credentials_heldhashes, credentials_contactrequest
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_covered, credentials_dead_hashes, credentials_erase, credentials_unerased, credentials_ask_contact, credentials_confirm_contact
@@ -80,10 +81,11 @@ GRANT EXECUTE ON FUNCTION credentials_issue_bearer, credentials_add_factor, cred
   TO tocsin_public, tocsin_operator;
 GRANT EXECUTE ON FUNCTION credentials_rotate_bearer, credentials_end_bearer, credentials_revoke_bearer, credentials_end_others, credentials_touch_bearer,
   credentials_remove_factor, credentials_factor_ended, credentials_use_factor, credentials_try_step TO tocsin_public;
--- Ending all sign-ins of one person, and counting at arm.
-GRANT DELETE ON credentials_session TO tocsin_operator;
+-- Ending all sign-ins of one person, on the command line and at the desk, and counting at arm.
+GRANT DELETE ON credentials_session TO tocsin_operator, tocsin_console;
 GRANT SELECT (id, account_id, class, epoch, version, created_at, expires_at, spent_at, revoked_at) ON credentials_bearer TO tocsin_operator, tocsin_console;
-GRANT UPDATE (revoked_at) ON credentials_bearer TO tocsin_operator;
+GRANT UPDATE (revoked_at) ON credentials_bearer TO tocsin_operator, tocsin_console;
+GRANT UPDATE (cohort) ON credentials_account TO tocsin_console;  -- for the row lock only: what is being opened for the account is waited for
 GRANT SELECT (id, account_id, class, epoch, last_step, created_at) ON credentials_factor TO tocsin_operator, tocsin_console;
 
 -- Connectors: the operator's process keeps their secrets and acts on them, the worker hands passwords over and watches. The public process
@@ -136,3 +138,6 @@ GRANT SELECT ON credentials_letterrequest TO tocsin_console;
 GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_affectedanswer TO tocsin_worker;
 GRANT SELECT ON credentials_live_affectedanswer TO tocsin_public;
 GRANT EXECUTE ON FUNCTION credentials_ask_letter, credentials_ask_affected TO tocsin_public;
+
+-- Links and codes that do not work are counted by where they come from.
+GRANT EXECUTE ON FUNCTION credentials_dead_link TO tocsin_public;

@@ -1,17 +1,20 @@
-"""The desk: one button gives the most urgent case; one mail at a time, with vetted answers beside it."""
+"""The desk: one button gives the most urgent case; one mail at a time, with vetted answers beside it, and what helps its writer sign in."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from datetime import timedelta
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from tocsin.credentials import actions as credentials
+from tocsin.credentials.types import TICKET_NONCE_BYTES
 from tocsin.kernel import clock
-from tocsin.kernel.errors import BadInput, Fault, Refused
+from tocsin.kernel.errors import BadInput, Fault, NotFound, Refused
 from tocsin.support import actions, queries
 
 from .page import page, span, staff_only, who
@@ -46,10 +49,10 @@ def case(request: HttpRequest, case: int) -> HttpResponse:
     return _case(request, case)
 
 
-def _case(request: HttpRequest, case: int, *, typed: str = "", faults: Sequence[Fault] = ()) -> HttpResponse:
+def _case(request: HttpRequest, case: int, *, typed: str = "", faults: Sequence[Fault] = (), ticket: str = "") -> HttpResponse:
     found = queries.case(case, by=who(request), at=clock.now())
     suggestions = [(s.version, s.question.replace("_", " "), s.text) for s in found.suggestions]
-    words = {"urgency": found.urgency.replace("_", " "), "suggestions": suggestions, "typed": typed, "faults": faults}
+    words = {"urgency": found.urgency.replace("_", " "), "suggestions": suggestions, "typed": typed, "faults": faults, "ticket": ticket}
     return page("case", {"case": found, **words}, request, status=400 if faults else 200)
 
 
@@ -75,3 +78,49 @@ def release(request: HttpRequest, case: int) -> HttpResponse:
     """Give a case back to the queue unanswered."""
     actions.release_lease(case, by=who(request), at=clock.now())
     return redirect("/desk")
+
+
+@staff_only
+@require_POST
+def ticket(request: HttpRequest, case: int) -> HttpResponse:
+    """Show, this once, an address that leads the person of a case past the ordinary queue. It opens no account."""
+    queries.person_of(case, by=who(request), at=clock.now())
+    made = credentials.assisted_ticket(secrets.token_bytes(TICKET_NONCE_BYTES), at=clock.now(), by=who(request))
+    return _case(request, case, ticket=made)
+
+
+@staff_only
+@require_POST
+def start_reset(request: HttpRequest, case: int) -> HttpResponse:
+    """Have a reset link mailed to the person of a case, to the address in the register. Nobody here sees it or chooses a password."""
+    try:
+        credentials.start_reset(_customer(request, case), at=clock.now(), by=who(request))
+    except NotFound as e:
+        messages.error(request, str(e))
+    else:
+        messages.success(request, "A reset link goes to the address in the register.")
+    return redirect(f"/desk/{case}")
+
+
+@staff_only
+@require_http_methods(["GET", "HEAD", "POST"])
+def end_sign_ins(request: HttpRequest, case: int) -> HttpResponse:
+    """End all sign-ins of the person of a case: say first what that does, then do it."""
+    try:
+        subject = _customer(request, case)
+        if request.method != "POST":
+            return page("end_sign_ins", {"case": case}, request)
+        ended = credentials.end_sign_ins(subject, at=clock.now(), by=who(request))
+    except NotFound as e:
+        messages.error(request, str(e))
+    else:
+        messages.success(request, f"Ended: {ended.sessions} sessions and {ended.tokens} tokens. The password stays.")
+    return redirect(f"/desk/{case}")
+
+
+def _customer(request: HttpRequest, case: int) -> int:
+    """Return the customer of a case. Raises NotFound, also where the address is nobody's, and Refused as `support.queries.person_of`."""
+    subject = queries.person_of(case, by=who(request), at=clock.now())
+    if subject is None:
+        raise NotFound("nobody in the register has the address that this case came from")
+    return subject

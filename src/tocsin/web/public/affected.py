@@ -11,6 +11,7 @@ from tocsin.credentials.types import LOGIN_CHARS_MAX, TOKEN_SHAPE
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput
 
+from .dead import dead
 from .elements import words_of
 from .page import SeeOther, page, put_cookie, seal
 
@@ -46,9 +47,10 @@ def follow_link(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 def answer(request: HttpRequest) -> HttpResponse:
     """Show which kinds of data were reached; never the data."""
-    found = credentials_now.open_affected(request.COOKIES.get(COOKIE, ""), at=clock.now())
+    token = request.COOKIES.get(COOKIE, "")
+    found = credentials_now.open_affected(token, at=clock.now())
     if found is None:
-        return page(request, "affected_dead", 410)
+        return dead(request, "affected_dead", 410, tried=token)
     shown = [
         {"discovered_at": i.discovered_at, "readable": words_of(i.readable), "scrambled": words_of(i.scrambled)} for i in found.incidents
     ]

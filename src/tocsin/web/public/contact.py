@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from tocsin.credentials import actions as credentials
 from tocsin.credentials import queries as credentials_now
-from tocsin.credentials.types import CONTACT_LINK_LIFE, LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, TOKEN_SHAPE
+from tocsin.credentials.types import CONTACT_LINK_LIFE, LOGIN_CHARS_MAX, PASSWORD_BYTES_MAX, TOKEN_SHAPE, Slowed
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.kernel.private import Private
@@ -20,7 +20,7 @@ from .page import SeeOther
 from .page import page as _page
 from .page import put_cookie as _set
 from .page import seal as _seal
-from .views import SESSION_COOKIE, waiting_page
+from .views import SESSION_COOKIE, slowed, waiting_page
 
 COOKIE = "tocsin_address"
 PATH = "/account/email"
@@ -41,6 +41,8 @@ def change(request: HttpRequest) -> HttpResponse:
         return _page(request, "account_email", 413, email=email, faults={"password"})
     try:
         credentials.ask_contact_change(sid, Private(password), email, at=at)
+    except Slowed as e:
+        return slowed(request, e)
     except BadInput as e:
         return _page(request, "account_email", 422, email=email, faults={f.field for f in e.faults})
     except Refused:

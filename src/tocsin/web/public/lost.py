@@ -12,6 +12,7 @@ from tocsin.credentials.types import LOGIN_CHARS_MAX
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput
 
+from .dead import dead
 from .page import SeeOther, page, put_cookie, seal
 
 LINK_COOKIE = "tocsin_link"
@@ -37,12 +38,13 @@ def letter(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters()
 def code(request: HttpRequest) -> HttpResponse:
-    """Take a code out of a letter into the cookie that a mailed link would have set. Asks the database nothing: the next page tells."""
+    """Take a code out of a letter into the cookie that a mailed link would have set. The next page tells whether it is one of ours."""
     if request.method != "POST":
         return page(request, "code")
-    token = credentials_now.token_of_code(request.POST.get("code", "")[:CODE_CHARS_MAX])
+    typed = request.POST.get("code", "")[:CODE_CHARS_MAX]
+    token = credentials_now.token_of_code(typed)
     if token is None:
-        return page(request, "code", 422, fault=True)
+        return dead(request, "code", 422, tried=typed, fault=True)
     response = SeeOther(f"{LINK_PATH}/new")
     put_cookie(response, LINK_COOKIE, token, credentials_now.link_life(), path=LINK_PATH)
     return seal(response)

@@ -33,7 +33,6 @@ from tocsin.credentials.types import (
     TOKEN_SHAPE,
     SignedIn,
     Slowed,
-    Source,
 )
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
@@ -42,6 +41,7 @@ from tocsin.kernel.wording import Said, said
 from tocsin.notices import queries as notices
 
 from . import room
+from .dead import dead, source_of
 from .lost import LINK_COOKIE, LINK_PATH
 from .page import SeeOther
 from .page import page as _page
@@ -96,9 +96,8 @@ def ask(request: HttpRequest) -> HttpResponse:
             return room.page(request, stand, LINK_PATH, shell=_page)
         return _page(request, "ask", ticket=stand.ticket, all_were_reset=all_were_reset)
     email = request.POST.get("email", "")
-    source = Source(request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", ""))
     try:
-        stand = credentials.request_reset(email, at=clock.now(), source=source, ticket=ticket)
+        stand = credentials.request_reset(email, at=clock.now(), source=source_of(request), ticket=ticket)
     except BadInput:
         return _page(request, "ask", 422, email=email[:LOGIN_CHARS_MAX], fault=True, ticket=ticket, all_were_reset=all_were_reset)
     if not stand.admitted:
@@ -174,14 +173,14 @@ def choose(request: HttpRequest) -> HttpResponse:
     if not stand.admitted:
         return room.page(request, stand, f"{LINK_PATH}/new", shell=_page)
     try:
-        credentials.redeem(token, Private(password), at=clock.now())
+        on_its_way = credentials.redeem(token, Private(password), at=clock.now())
     except BadInput as e:
         return _choose(request, 422, [fault.wanted for fault in e.faults])
     except Busy:
         return room.page(request, credentials.keep_place(token, **here), f"{LINK_PATH}/new", shell=_page, full=True)
     except NotFound:
         return _dead(request)
-    response = _page(request, "done")
+    response = _page(request, "done", on_its_way=on_its_way)
     for name in (LINK_COOKIE, room.TICKET_COOKIE, room.PASS_COOKIE):
         response.delete_cookie(name, path=LINK_PATH)
     response.delete_cookie(SESSION_COOKIE)
@@ -206,9 +205,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     except BadInput:
         return _page(request, "login", 413, failed=True, **known)
     except Slowed as e:
-        response = _page(request, "slowed", 429, wait_minutes=room.minutes(e.retry_after_s))
-        response.headers["Retry-After"] = str(math.ceil(e.retry_after_s))
-        return response
+        return slowed(request, e)
     if begun is None:
         return _page(request, "login", failed=True, **known)
     if isinstance(begun, SignedIn):
@@ -216,6 +213,13 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     response = SeeOther(f"{SIGN_IN_PATH}/second?{urlencode({'remember': int(remember), 'then': known['then']})}")
     _set(response, SECOND_COOKIE, begun.ticket, SECOND_STEP_LIFE, path=SIGN_IN_PATH)
     return _seal(response)
+
+
+def slowed(request: HttpRequest, e: Slowed) -> HttpResponse:
+    """Say that too many wrong passwords were typed, and how long to wait."""
+    response = _page(request, "slowed", 429, wait_minutes=room.minutes(e.retry_after_s))
+    response.headers["Retry-After"] = str(math.ceil(e.retry_after_s))
+    return response
 
 
 def enter(request: HttpRequest, sid: Private[str], *, remember: bool = False, then: str = "") -> HttpResponse:
@@ -268,6 +272,6 @@ def _in_their_language(reason: str) -> str:
 
 
 def _dead(request: HttpRequest) -> HttpResponse:
-    response = _page(request, "dead", 410)
+    response = dead(request, "dead", 410, tried=request.COOKIES.get(LINK_COOKIE, ""))
     response.delete_cookie(LINK_COOKIE, path=LINK_PATH)
     return response
