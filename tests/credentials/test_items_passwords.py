@@ -60,7 +60,7 @@ def refusals(password: str, customer: Customer = FIRST, *, token: str | None = N
 def accepted(password: str, customer: Customer = FIRST, *, token: str | None = None) -> None:
     """Set a password and sign in with it."""
     actions.redeem(token or link(customer), Private(password), at=AT)
-    assert log_in(customer, password) is not None
+    assert actions.begin_sign_in(customer.email, Private(password), at=AT) is not None  # a second step may follow
 
 
 # -- rules ----------------------------------------------------------------------------------------------------------------------
@@ -251,7 +251,8 @@ def test_item_31_there_are_no_hints_and_no_security_questions(shop: Path) -> Non
         cursor.execute("SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'credentials\\_%'")
         columns = cursor.fetchall()
     assert len(columns) > 50
-    assert [c for c in columns if wrong.search(c[1])] == []
+    ours = {("credentials_affectedanswer", "answer"), ("credentials_live_affectedanswer", "answer")}  # what we answer to "was I affected?"
+    assert [c for c in columns if wrong.search(c[1]) and c not in ours] == []
     pages = list((Path(policy.__file__).parents[1] / "web" / "templates" / "public").glob("*.html"))
     fields = [name for page in pages for name in re.findall(r'<(?:input|select|textarea)[^>]*\bname="([^"]+)"', page.read_text())]
     assert {"email", "password"} <= set(fields)

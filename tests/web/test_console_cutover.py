@@ -22,7 +22,10 @@ from tocsin.credentials import queries as credentials
 from tocsin.credentials.models import Cutover
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
+from tocsin.incidents import actions as incidents
+from tocsin.incidents import queries as incidents_now
 from tocsin.kernel import clock, schema
+from tocsin.kernel.errors import Refused
 from tocsin.kernel.private import Private
 from tocsin.staff import actions as staff
 from tocsin.staff import keyfiles
@@ -42,7 +45,20 @@ def customers(home: Path) -> int:
     with made.as_process("owner"):
         actions.import_hashes(next(home.rglob("customers.csv")), at=clock.now(), by="ada")
         actions.plant_canaries(2, at=clock.now())
+        contain(home, found)
     return found
+
+
+def contain(home: Path, incident: int) -> None:
+    """Two people sign that the reached systems with credentials in hand are out of the intruder's hands."""
+    for found in incidents_now.containment(incident):
+        wanted = {"system": found.system, "statement": "rebuilt from a clean image", "at": clock.now(), "by": "ada"}
+        with pytest.raises(Refused) as asked:
+            incidents.determine_containment(incident, approval=None, **wanted)
+        assert asked.value.approval is not None
+        for name in ("ada", "bob"):
+            staff.sign_with_key_file(asked.value.approval, operator=name, key_file=keyfiles.folder(home) / f"{name}.key", at=clock.now())
+        incidents.determine_containment(incident, approval=asked.value.approval, **wanted)
 
 
 @pytest.fixture
@@ -107,7 +123,7 @@ def test_from_nothing_to_sealed_and_back(running: int, estate: Path) -> None:
     assert [e.actor for e in evidence.activity(types=[EventType.CUTOVER_COMMITTED])] == ["ada"]
     with made.as_process("owner"):
         actions.try_canaries(armed.pk, at=clock.now())
-    assert "6 of 6 refused no old secret gets in" in text(client.get(at))
+    assert "12 of 12 refused no old secret gets in" in text(client.get(at))
 
     words = press(client, f"{at}/{armed.pk}/abort")
     (back,) = [a for a in approvals.approvals() if a.act == "credentials.abort"]
@@ -186,13 +202,13 @@ def test_the_consoles_own_role_may_do_all_of_it(estate: Path, monkeypatch: pytes
 
 def test_the_nodes_of_the_log_are_drawn(running: int, estate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at = f"/incidents/{running}/cutover"
-    with connection.cursor() as cursor:
-        for node in ("public:one", "gate:two"):
-            cursor.execute("SELECT credentials_renew_lease(%s)", [node])
     info = actions.arm(incident=running, at=clock.now(), by="ada")
     client = signed_in("ada")
     press(client, f"{at}/{info.id}/commit")
     sign(estate, approvals.approvals()[0].id, "bob", "ivy")
+    with connection.cursor() as cursor:
+        for node in ("public:one", "gate:two"):
+            cursor.execute("SELECT credentials_renew_lease(%s)", [node])
     press(client, f"{at}/{info.id}/commit")
     words = text(client.get(at))
     assert words.count("its lease ran out") == 4  # said, and drawn
