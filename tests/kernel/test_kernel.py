@@ -132,3 +132,7 @@ def test_a_database_error_in_the_log_quotes_no_row(capsys: pytest.CaptureFixture
     assert "direct cause" in lines[0]["exception"]
     assert "UniqueViolation" in lines[0]["exception"]
     assert "IntegrityError" in lines[0]["exception"]
+
+
+def test_every_process_has_a_list_of_keys() -> None:
+    assert set(KEYS_OF) == set(config.PROCESSES)
