@@ -317,6 +317,7 @@ console_port = {ports["console"]}
 public_port = {ports["public"]}
 api_port = {ports["api"]}
 public_url = "http://127.0.0.1:{ports["public"]}"
+trusted_proxies = "127.0.0.1/32"
 
 [mail]
 relay_port = {ports["smtp"]}

@@ -150,10 +150,15 @@ class Page:
 
 
 class Browser:
-    """One person's cookies over connections that the thread keeps open. Asks only loopback hosts."""
+    """One person's cookies over connections that the thread keeps open. Asks only loopback hosts.
 
-    def __init__(self, base_url: str, clock: Callable[[float], None]) -> None:
-        self.base_url, self.clock = base_url, clock
+    `n` gives the person an address of their own, in the header that the estate's proxy would send: a site that paces addresses must not
+    take a crowd of customers for one stranger. Source: RFC 2544 (198.18.0.0/15 is for tests).
+    """
+
+    def __init__(self, base_url: str, clock: Callable[[float], None], *, n: int) -> None:
+        self.base_url, self.clock, self.n = base_url, clock, n
+        self._address = f"198.{18 + (n >> 16 & 1)}.{n >> 8 & 255}.{n & 255}"
         self._cookies: dict[str, str] = {}
 
     def open(self, path: str, form: dict[str, str] | None = None) -> Page:
@@ -162,7 +167,7 @@ class Browser:
         parts = urlsplit(url)
         ensure(parts.hostname in LOOPBACK, f"simulated customers stay on loopback, not {parts.hostname}")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        headers = {"Accept": "text/html", "User-Agent": "tocsin-drill"}
+        headers = {"Accept": "text/html", "User-Agent": "tocsin-drill", "X-Forwarded-For": self._address}
         if self._cookies:
             headers["Cookie"] = "; ".join(f"{k}={v}" for k, v in self._cookies.items())
         body = None
@@ -288,7 +293,7 @@ def try_logins(persons: Iterable[Person], *, base_url: str, new: bool = False, t
     report, times = LoginReport(), _Times()
 
     def act(one: Person) -> None:
-        browser = Browser(base_url, times.append)
+        browser = Browser(base_url, times.append, n=one.n)
         try:
             let_in = _log_in(browser, one.email, one.new_password if new else one.old_password)
         except Unavailable as e:
@@ -326,7 +331,7 @@ def reset_all(persons: Iterable[Person], *, base_url: str, office_url: str, thre
             if before:
                 notices.append(one.n)
             newest = before[-1]["id"] if before else 0
-            outcomes.append(_reset(one, Browser(base_url, times.append), office_url, after=newest, wait_s=mail_wait_s))
+            outcomes.append(_reset(one, Browser(base_url, times.append, n=one.n), office_url, after=newest, wait_s=mail_wait_s))
         except Unavailable as e:
             outcomes.append(("failed", str(e)))
 
@@ -359,7 +364,7 @@ def _reset(one: Person, browser: Browser, office_url: str, *, after: int, wait_s
         return "refused", f"new password answered {page.status}"
     if page.status not in {200, 302, 303}:
         return "failed", f"new password answered {page.status}"
-    fresh = Browser(browser.base_url, browser.clock)
+    fresh = Browser(browser.base_url, browser.clock, n=browser.n)
     return ("completed", "") if _log_in(fresh, one.email, one.new_password) is True else ("failed", "log-in with the new password did not work")
 
 
