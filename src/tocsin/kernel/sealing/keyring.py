@@ -48,6 +48,8 @@ KEYS_OF: dict[str, frozenset[str]] = {
     ),
     "console": frozenset({"sealing", "lookup", "web_console", "waiting", "dkim_public", "estate_id"}),
     "public": frozenset({"lookup", "web_public", "deposit_public", "connector_live_public", "waiting", "factor", "pepper"}),
+    "intake": frozenset({"deposit_public", "verp"}),
+    "sequencer": frozenset({"log"}),
     "api": frozenset(),
     "postoffice": frozenset(),
     "owner": _ALL,
