@@ -14,7 +14,6 @@ from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
-from django.db.backends.postgresql.base import DatabaseWrapper
 
 from tests.credentials.shop import AT, GOOD, PEOPLE, Customer, cut, enrol, hash_of, log_in, open_shop, rows, signed, write
 from tocsin.credentials import actions, imports, lease, policy, post, queries
@@ -489,7 +488,7 @@ def test_two_uses_of_one_link_at_once_are_one_reset(real_shop: Path) -> None:
         t.start()
     for t in threads:
         t.join(30)
-    assert sorted(type(o).__name__ for o in out) == ["NoneType", "NotFound", "NotFound", "NotFound"]
+    assert sorted(type(o).__name__ for o in out) == ["NotFound", "NotFound", "NotFound", "bool"]
     assert evidence.counts()[EventType.PASSWORD_RESET] == 1
     assert sum(log_in(FIRST, f"{GOOD} {n}") is not None for n in range(4)) == 1
 
@@ -749,7 +748,19 @@ def test_no_process_reads_a_hash_but_through_the_live_views() -> None:
                     [f"tocsin_{role}", table, column, f"tocsin_{role}", table],
                 )
                 assert cursor.fetchone() == (False, False), (role, table)
-        for name in ("account", "credential", "session", "resettoken", "canary", "import", "reject", "nodelease", "bearer", "factor", "steptries"):
+        for name in (
+            "account",
+            "credential",
+            "session",
+            "resettoken",
+            "canary",
+            "import",
+            "reject",
+            "nodelease",
+            "bearer",
+            "factor",
+            "steptries",
+        ):
             cursor.execute(
                 "SELECT has_table_privilege('tocsin_public', %s, p) FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p",
                 [f"credentials_{name}"],
@@ -853,10 +864,35 @@ def test_the_public_process_can_mint_no_session_that_outlives_a_cutover(real_sho
 
 
 def test_the_live_views_use_their_indexes(shop: Path) -> None:
-    """security_barrier must not turn a look-up into a scan of 24 million rows."""
-    assert isinstance(connection, DatabaseWrapper) or connection.vendor == "postgresql"
+    """security_barrier must not turn a look-up into a scan of 24 million rows.
+
+    With enough rows, and statistics of these very rows: on a table of a few rows any plan is as good, and the planner takes any.
+    """
+    rows = 20_000
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(
+            "INSERT INTO credentials_account (population_id, login_hmac, cohort) "
+            "SELECT (SELECT id FROM credentials_population WHERE name = 'customers'), sha256(n::text::bytea), 0 FROM generate_series(1, %s) AS n",
+            [rows],
+        )
+        cursor.execute(
+            "INSERT INTO credentials_credential (account_id, class, epoch, version, hash, set_at) "
+            "SELECT id, 'password', 1, 0, 'x', %s FROM credentials_account WHERE subject IS NULL",
+            [AT],
+        )
+        cursor.execute(
+            "INSERT INTO credentials_session (sid_sha256, account_id, epoch, version, created_at) "
+            "SELECT sha256(('s' || id)::bytea), id, 1, 0, %s FROM credentials_account",
+            [AT],
+        )
+        cursor.execute(
+            "INSERT INTO credentials_resettoken (token_sha256, request, account_id, epoch, context, created_at, expires_at, channel) "
+            "SELECT sha256(('t' || id)::bytea), gen_random_uuid(), id, 1, '{}', %s, %s, 'mail' FROM credentials_account",
+            [AT, AT + timedelta(minutes=30)],
+        )
+        cursor.execute(
+            "ANALYZE credentials_account, credentials_credential, credentials_session, credentials_resettoken, credentials_epoch"
+        )
         for query, index in (
             (
                 "SELECT hash FROM credentials_live_credential WHERE population = 'customers' AND class = 'password' "

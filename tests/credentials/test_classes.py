@@ -413,7 +413,7 @@ def test_an_answer_for_another_site_origin_challenge_or_account_is_refused(walle
 
 def test_item_39_nobody_is_signed_in_by_a_reset(wallet: Wallet) -> None:
     before = set(Session.objects.values_list("sid_sha256", flat=True))
-    assert actions.redeem(LINK, Private(GOOD), at=AT) is None  # type: ignore[func-returns-value]
+    assert actions.redeem(LINK, Private(GOOD), at=AT) is False  # no system of the company's own, and nothing that signs anybody in
     assert set(Session.objects.values_list("sid_sha256", flat=True)) <= before
     assert not lives(wallet.sid)
 

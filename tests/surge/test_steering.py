@@ -25,7 +25,7 @@ from tocsin.surge import actions, policy, tasks
 from tocsin.surge.models import Steering
 from tocsin.surge.types import Pace, Steered
 
-PACE = Pace(waiting_mails=1_000_000, allowed_per_s=100_000.0, resets_per_s=60.0, waiting_people=0, click_rate=0.05, left_s=None)
+PACE = Pace(waiting_mails=10_000_000, allowed_per_s=100_000.0, resets_per_s=60.0, waiting_people=0, click_rate=0.05, left_s=None)
 EMAILS = [f"user{i}@{('gmail', 'yahoo')[i % 2]}.example" for i in range(600)]
 
 
@@ -55,10 +55,12 @@ def test_a_mailing_follows_the_waiting_room_down_and_up_again(shop: Path, office
     allowed = rates(mailing)
     assert actions.steer(incident, at=clock.now()) == Steered(sum(allowed), "free")  # nothing was measured yet
     bears(10.0)
-    assert actions.steer(incident, at=clock.now()) == Steered(sum(allowed), "free")  # 30 people are no surge for it
+    assert actions.steer(incident, at=clock.now()) == Steered(sum(allowed), "free")  # 30 people in an hour are no surge for it
+    bears(10.0, waiting=500)
+    assert actions.steer(incident, at=clock.now()) == Steered(sum(allowed), "free")  # nor are 500 who wait: they are through in a minute
     assert (rates(mailing), acts(incident)) == (allowed, 0)
 
-    bears(10.0, waiting=500)
+    bears(10.0, waiting=700)
     assert actions.steer(incident, at=clock.now()) == Steered(pytest.approx(140.0), "resets")  # .7 x 10 / .05
     assert rates(mailing) == pytest.approx([70.0, 70.0])
     assert acts(incident) == 2
@@ -83,13 +85,13 @@ def test_a_mailing_follows_the_waiting_room_down_and_up_again(shop: Path, office
 def test_the_deadline_wins_and_the_finding_is_recorded_once(shop: Path, office: Office) -> None:  # noqa: F811
     incident = people(EMAILS)
     mailing = started(shop, incident, deadline_at=AT + timedelta(hours=1))
-    bears(0.001, waiting=500)
+    bears(0.001, waiting=700)
     least = 600 / 3600
     for _ in range(2):
         assert actions.steer(incident, at=AT) == Steered(pytest.approx(least * policy.DEADLINE_MARGIN), "deadline")
     assert least < sum(rates(mailing)) < least * 1.2
     found = [e for e in evidence.activity(incident=incident) if e.type == EventType.PACE_ABOVE_RESETS]
-    assert [(e.body["mailing"], e.body["waiting"], e.body["waiting_people"]) for e in found] == [(mailing, 600, 500)]
+    assert [(e.body["mailing"], e.body["waiting"], e.body["waiting_people"]) for e in found] == [(mailing, 600, 700)]
     assert actions.steer(incident, at=AT + timedelta(minutes=59)) == Steered(pytest.approx(600 / 60 * policy.DEADLINE_MARGIN), "deadline")
     late = actions.steer(incident, at=AT + timedelta(hours=2))
     assert late == Steered(200_000.0, "deadline")  # missed already: as fast as people allow
@@ -99,7 +101,7 @@ def test_the_deadline_wins_and_the_finding_is_recorded_once(shop: Path, office: 
 def test_what_people_set_meanwhile_is_what_they_allow(shop: Path, office: Office) -> None:  # noqa: F811
     incident = people(EMAILS)
     mailing = started(shop, incident)
-    bears(10.0, waiting=500)
+    bears(10.0, waiting=700)
     actions.steer(incident, at=clock.now())
     one, _ = (lane.lane for lane in notices_now.status(mailing).lanes)
     notices.set_pace(mailing, lane=one, rate_per_s=5.0, at=clock.now(), by="ada")
@@ -116,7 +118,7 @@ def test_what_people_set_meanwhile_is_what_they_allow(shop: Path, office: Office
 def test_following_can_be_switched_off_and_the_share_that_comes_is_set(shop: Path, office: Office) -> None:  # noqa: F811
     incident = people(EMAILS)
     started(shop, incident)
-    bears(10.0, waiting=500)
+    bears(10.0, waiting=700)
     text = (shop / "tocsin.toml").read_text()
     (shop / "tocsin.toml").write_text(text + "[surge]\nfollow_resets = false\n")
     forget()
@@ -132,7 +134,7 @@ def test_the_worker_steers_by_itself_and_nobody_else(shop: Path, office: Office)
     assert jobs._every_s["surge.tasks.steer"] <= 5
     incident = people(EMAILS)
     mailing = started(shop, incident)
-    bears(10.0, waiting=500)
+    bears(10.0, waiting=700)
     schema.migrate()
     with as_role("console"), pytest.raises(DatabaseError), transaction.atomic():
         actions.steer(incident, at=clock.now())
@@ -146,12 +148,15 @@ def test_the_worker_steers_by_itself_and_nobody_else(shop: Path, office: Office)
     [
         ({}, Steered(840.0, "resets")),
         ({"resets_per_s": 0.0}, Steered(100_000.0, "free")),  # nothing measured
-        ({"waiting_mails": 24_000}, Steered(100_000.0, "free")),  # the demo: 1,200 people in a minute are no surge
-        ({"waiting_mails": 24_000, "waiting_people": 1}, Steered(840.0, "resets")),
+        ({"waiting_mails": 24_000}, Steered(100_000.0, "free")),  # the demo: 1,200 people in an hour are no surge
+        ({"waiting_mails": 24_000, "resets_per_s": 0.5}, Steered(100_000.0, "free")),  # not even for a machine that does much else
+        ({"waiting_mails": 24_000, "resets_per_s": 0.4}, Steered(5.6, "resets")),
+        ({"waiting_mails": 24_000, "waiting_people": 3_600}, Steered(100_000.0, "free")),
+        ({"waiting_mails": 24_000, "waiting_people": 3_601}, Steered(840.0, "resets")),
         ({"allowed_per_s": 500.0}, Steered(500.0, "free")),
         ({"click_rate": 0.5}, Steered(84.0, "resets")),
-        ({"left_s": 1_000.0}, Steered(1_100.0, "deadline")),
-        ({"left_s": 10_000.0}, Steered(840.0, "resets")),
+        ({"left_s": 10_000.0}, Steered(1_100.0, "deadline")),
+        ({"left_s": 100_000.0}, Steered(840.0, "resets")),
         ({"left_s": -1.0}, Steered(100_000.0, "deadline")),
     ],
 )

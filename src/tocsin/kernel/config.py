@@ -194,7 +194,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """Whether a mailing is kept to what the reset site can bear, and the share of people mailed that is taken to come for a new password.
+    """Whether a mailing is kept to what the reset site can bear, and the share of people mailed taken to come within an hour.
 
     Source of the share: the forecast's defaults, .45 who open x .55 who reset x .23 of them within the first hour. A higher one is measured.
     """

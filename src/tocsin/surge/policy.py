@@ -36,7 +36,8 @@ TRUNKS_MAX = 10_000_000
 WAIT_H_MAX = 87_600.0  # ten years stand for "never": nobody answers at all
 MAIL_SHARE = 0.7  # of the reset site's capacity for those whom the mailing brings; the rest is for people who come by themselves
 CLICK_PRIOR = 1_000  # mails that the configured share weighs as much as
-CALM_S = 60.0  # all that a mailing still brings, done in so many seconds even if it came at once, is no surge
+HOUR_S = 3600.0  # over which those come whom the share counts
+QUEUE_S = 60.0  # who waits no longer than this is served while the mails that brought more are still on their way
 DEADLINE_MARGIN = 1.1  # faster than the deadline needs: a receiver's pause must not break it
 STEP = 0.1  # a lane is steered again when it is off by this share
 
@@ -366,11 +367,13 @@ def click_rate(*, requested: int, handed_over: int, least: float) -> float:
 def steered(pace: Pace) -> Steered:
     """Return the total rate of a mailing: as allowed while resets hold, else what they can bear, else the slowest that keeps the deadline.
 
-    Resets hold as long as nobody waits in the waiting room and all that the mails still to go will bring is done within CALM_S.
+    Resets hold as long as nobody waits longer than QUEUE_S in the waiting room, and those whom the mails still to go bring within their first
+    hour fit into an hour.
     Source: specification of the reset room: mail rate x click rate <= 0.7 x capacity.
     """
     crowd = pace.waiting_mails * pace.click_rate
-    if pace.resets_per_s <= 0 or (pace.waiting_people == 0 and crowd <= pace.resets_per_s * CALM_S):
+    queued = pace.waiting_people > pace.resets_per_s * QUEUE_S
+    if pace.resets_per_s <= 0 or (not queued and crowd <= MAIL_SHARE * pace.resets_per_s * HOUR_S):
         return Steered(pace.allowed_per_s, "free")
     cap = MAIL_SHARE * pace.resets_per_s / pace.click_rate
     due = 0.0 if pace.left_s is None else pace.waiting_mails / pace.left_s * DEADLINE_MARGIN if pace.left_s > 0 else pace.allowed_per_s
