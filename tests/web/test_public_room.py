@@ -250,3 +250,24 @@ def test_item_19_long_passwords_are_refused_on_both_forms_before_hashing(shop: P
     assert len(exact) == 4096
     assert client.post(FORM, {"password": exact, "password_again": exact}).status_code == 200
     assert actions.log_in(FIRST.email, Private(exact), at=clock.now())
+
+
+def test_the_front_answers_a_link_and_a_chosen_language_as_the_site_does(shop: Path, front: Front) -> None:
+    """The kept answer differs from the site's own in nothing: not for the next token, not in another language, and for no other address."""
+    when = re.compile(r"expires=[^;]+; ")
+    for token, language, cookie in (("x" * 43, "en", ""), ("y" * 43, "de", ""), ("z" * 43, "de", "tocsin_lang=fr"), ("short", "en", "")):
+        path = f"/passwordchange/t/{token}"
+        asked, direct = (Answer(app, path, language=language, cookie=cookie) for app in (front, front.site))
+        assert asked.status == direct.status == 303
+        assert asked.body == direct.body
+        assert {k: when.sub("", v) for k, v in asked.headers.items()} == {k: when.sub("", v) for k, v in direct.headers.items()}
+        assert (f"tocsin_link={token}" in asked.headers["set-cookie"]) is (token != "short")
+    assert "tocsin_lang=fr" in Answer(front, f"/passwordchange/t/{'x' * 43}", query="lang=fr").headers["set-cookie"]
+
+
+def test_somebody_who_waits_reads_the_language_they_chose(crowd: Any, shop: Path, front: Front) -> None:
+    assert Answer(front, "/passwordchange", language="en").headers["content-language"] == "en"
+    assert Answer(front, "/passwordchange", language="en", cookie="tocsin_lang=fr").headers["content-language"] == "fr"
+    chosen = Answer(front, "/passwordchange", language="en", query="lang=de")
+    assert chosen.status == 503
+    assert chosen.headers["content-language"] == "de"
