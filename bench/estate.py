@@ -116,6 +116,7 @@ def fill(folder: Path, customers: int) -> None:
     from django.db import connection
 
     from tocsin.credentials import actions as credentials
+    from tocsin.credentials import policy, reset
     from tocsin.subjects import actions as subjects
 
     file, mapping = folder / "customers.csv", folder / "mapping.toml"
@@ -131,10 +132,14 @@ def fill(folder: Path, customers: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM credentials_account ORDER BY id")
         accounts = [row[0] for row in cursor.fetchall()]
+        words = [policy.context_words(f"person.{n}", "Wilhelmina Okonkwo") for n in range(customers)]
         cursor.executemany(
             "INSERT INTO credentials_resettoken (token_sha256, request, account_id, epoch, context, created_at, expires_at) "
-            "VALUES (%s, gen_random_uuid(), %s, 1, '{}', now(), now() + interval '1 day')",
-            [(hashlib.sha256(token_of(n).encode()).digest(), account) for n, account in enumerate(accounts)],
+            "VALUES (%s, gen_random_uuid(), %s, 1, %s, now(), now() + interval '1 day')",
+            [
+                (hashlib.sha256(token_of(n).encode()).digest(), account, reset.context_of(account, words[n]))
+                for n, account in enumerate(accounts)
+            ],
         )
         cursor.execute("ANALYZE")
 

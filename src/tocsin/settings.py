@@ -29,7 +29,7 @@ def _secret() -> str:
 def _database(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "tocsin.kernel.postgres",
         "NAME": unquote(parts.path.lstrip("/")) or "tocsin",
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
@@ -77,7 +77,7 @@ ROOT_URLCONF = f"tocsin.web.{SITE}.urls"
 _HEADERS = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "tocsin.web.content_policy.ContentPolicyMiddleware",
     "tocsin.web.errors.ErrorsMiddleware",
 ]
 # The public site has no session and no account of its own: less to attack, and a GET writes nothing but the count of

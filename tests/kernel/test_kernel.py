@@ -7,6 +7,7 @@ import logging
 import pickle
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
 from hypothesis import given
@@ -136,3 +137,20 @@ def test_a_database_error_in_the_log_quotes_no_row(capsys: pytest.CaptureFixture
 
 def test_every_process_has_a_list_of_keys() -> None:
     assert set(KEYS_OF) == set(config.PROCESSES)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_kept_connection_is_found_dead_without_a_round_trip_while_it_lives() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        kept = cursor.fetchone()[0]
+    with psycopg.connect(connection.connection.info.dsn, password=connection.settings_dict["PASSWORD"], autocommit=True) as other:
+        assert connection.is_usable()
+        last = other.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", [kept]).fetchone()
+        assert last == ("SELECT pg_backend_pid()",)  # Django's own check would have asked SELECT 1
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [kept])
+    assert not connection.is_usable()
+    connection.health_check_enabled, connection.health_check_done = True, False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        assert cursor.fetchone()[0] != kept

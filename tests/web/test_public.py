@@ -242,3 +242,19 @@ def test_the_site_has_what_the_notice_tells_people_to_choose(shop: Path) -> None
     home = Client().get("/").content.decode()
     links = {html.unescape(re.sub(r"<[^>]+>", "", a)).strip() for a in re.findall(r"<a\b[^>]*>(.*?)</a>", home, re.S)}
     assert named <= links
+
+
+def test_the_page_that_is_kept_is_the_one_that_would_be_rendered_and_bears_each_visitors_own_token(shop: Path, client: Client) -> None:
+    with_link(client)
+    shown = [client.get("/passwordchange/new", HTTP_ACCEPT_LANGUAGE=language) for language in ("en", "de", "en")]
+    tokens = [re.findall(r'name="csrfmiddlewaretoken" value="(\w{64})"', page.content.decode()) for page in shown]
+    assert [len(found) for found in tokens] == [1, 1, 1]
+    assert len({found[0] for found in tokens}) == 3  # masked anew for each answer, or compression would tell it (BREACH)
+    assert body(shown[0]) == body(shown[2]) != body(shown[1])
+    request = RequestFactory().get("/passwordchange/new")
+    rendered = views._page(request, "choose", reasons=[], chars_min=15, words="", path="/passwordchange/new")
+    assert body(shown[0]) == body(rendered)
+    refused = client.post("/passwordchange/new", {"password": "short", "password_again": "short"})
+    assert refused.status_code == 422
+    assert 'class="faults"' in refused.content.decode()
+    assert 'class="faults"' not in client.get("/passwordchange/new").content.decode()

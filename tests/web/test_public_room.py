@@ -265,3 +265,24 @@ def test_the_front_speaks_the_language_that_was_chosen(crowd: Any, shop: Path, f
     assert german in Answer(front, "/passwordchange", language="de").body
     for query in ("lang=xx", "lang=%00", "&".join("abcdefghijklm"), "q=&" * 20 + "lang=de"):
         assert "People ahead of you: <strong>" in Answer(front, "/passwordchange", query=query).body, query
+
+
+def test_the_front_answers_a_link_and_a_chosen_language_as_the_site_does(shop: Path, front: Front) -> None:
+    """The kept answer differs from the site's own in nothing: not for the next token, not in another language, and for no other address."""
+    when = re.compile(r"expires=[^;]+; ")
+    for token, language, cookie in (("x" * 43, "en", ""), ("y" * 43, "de", ""), ("z" * 43, "de", "tocsin_lang=fr"), ("short", "en", "")):
+        path = f"/passwordchange/t/{token}"
+        asked, direct = (Answer(app, path, language=language, cookie=cookie) for app in (front, front.site))
+        assert asked.status == direct.status == 303
+        assert asked.body == direct.body
+        assert {k: when.sub("", v) for k, v in asked.headers.items()} == {k: when.sub("", v) for k, v in direct.headers.items()}
+        assert (f"tocsin_link={token}" in asked.headers["set-cookie"]) is (token != "short")
+    assert "tocsin_lang=fr" in Answer(front, f"/passwordchange/t/{'x' * 43}", query="lang=fr").headers["set-cookie"]
+
+
+def test_somebody_who_waits_reads_the_language_they_chose(crowd: Any, shop: Path, front: Front) -> None:
+    assert Answer(front, "/passwordchange", language="en").headers["content-language"] == "en"
+    assert Answer(front, "/passwordchange", language="en", cookie="tocsin_lang=fr").headers["content-language"] == "fr"
+    chosen = Answer(front, "/passwordchange", language="en", query="lang=de")
+    assert chosen.status == 503
+    assert chosen.headers["content-language"] == "de"

@@ -52,7 +52,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Where somebody stands: `ticket` and `grant` (a pass) are texts for cookies, empty where there is none to keep."""
+    """Where somebody stands: `ticket` and `grant` (a pass) are texts for cookies, empty where there is none to keep.
+
+    `chars_min`: of somebody let in to the form, how many characters a new password needs.
+    """
 
     admitted: bool
     ticket: str = ""
@@ -60,6 +63,7 @@ class Stand:
     ahead: int = 0
     wait_s: float = 0.0
     refresh_s: int = 0
+    chars_min: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,11 +168,13 @@ def password_reasons(
     common: Collection[str],
     words: Iterable[str] = (),
     is_context: Callable[[str], bool] = lambda word: False,
+    context_chars: Collection[int] = CONTEXT_CHARS,
     chars_min: int = PASSWORD_CHARS_MIN,
 ) -> list[str]:
     """Return why a new password is refused, in words for its owner; empty if it is acceptable. `password` is normalised.
 
-    `words` are the company's own names in lower case; `is_context` tells whether a lower-case word belongs to the owner (name, address).
+    `words` are the company's own names in lower case; `is_context` tells whether a lower-case word belongs to the owner
+    (name, address), and is asked for words of the lengths `context_chars` only.
     """
     reasons: list[str] = []
     if len(password) < chars_min:
@@ -195,7 +197,7 @@ def password_reasons(
         reasons.append(said("It repeats a short piece. Please use words that differ."))
     if _is_run(folded):
         reasons.append(said("It is a run of neighbouring keys, letters or numbers."))
-    if len(password) >= chars_min and len(_core(folded, words, is_context)) < CORE_CHARS_MIN:
+    if len(password) >= chars_min and len(_core(folded, words, is_context, context_chars)) < CORE_CHARS_MIN:
         reasons.append(
             said("Too little of it is left without our name, your name, your address or the word password. Please add words of your own.")
         )
@@ -236,7 +238,7 @@ def _is_run(folded: str) -> bool:
     return len(text) / pieces >= 4  # on average four neighbours in a row
 
 
-def _core(folded: str, words: Iterable[str], is_context: Callable[[str], bool]) -> str:
+def _core(folded: str, words: Iterable[str], is_context: Callable[[str], bool], context_chars: Collection[int]) -> str:
     """Return what is left without the words everybody would guess, and without digits and separators around that remainder."""
     left = folded
     for word in sorted({*words, *SERVICE_WORDS}, key=len, reverse=True):
@@ -244,7 +246,7 @@ def _core(folded: str, words: Iterable[str], is_context: Callable[[str], bool]) 
             left = left.replace(word, "")
     head, tail = left[:CONTEXT_SCAN_CHARS_MAX], left[CONTEXT_SCAN_CHARS_MAX:]
     found = [False] * len(head)
-    for size in reversed(CONTEXT_CHARS):
+    for size in sorted(context_chars, reverse=True):
         for start in range(len(head) - size + 1):
             if not all(found[start : start + size]) and is_context(head[start : start + size]):
                 found[start : start + size] = [True] * size

@@ -15,7 +15,7 @@ from tocsin.kernel.errors import NotFound
 
 from . import cutover as cutovers
 from . import erasure as erasures
-from . import lease, reset
+from . import lease, policy
 from .bearers import bearer_lives, caller
 from .connectors.targets import ACTIVE, known
 from .connectors.targets import status as status_of_connector
@@ -87,7 +87,7 @@ def open_token(token: str, *, at: datetime) -> TokenInfo | None:
     """Return what a reset link would do now, None if nothing. Looking never uses it up: mail scanners open links before people do."""
     lease.check()
     found = sql.rows("credentials", "live_token", token=digest(token), at=at)
-    return TokenInfo(expires_at=found[0][2], chars_min=reset.chars_min_of(found[0][0])) if found else None
+    return TokenInfo(expires_at=found[0][2], chars_min=policy.chars_min(second_factor=found[0][3])) if found else None
 
 
 def all_were_reset(population: str = "customers") -> datetime | None:

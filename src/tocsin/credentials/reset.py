@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
@@ -34,6 +34,7 @@ from .sign_in import digest, login_of
 
 CONTEXT_WORDS_MAX = 16
 CONTEXT_DIGEST_BYTES = 8
+LETTERS_ONLY = 0x80
 TOKENS_KEPT = timedelta(days=1)
 
 
@@ -145,15 +146,18 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> bool:
     all three, for this process may write nothing else.
     """
     lease.check()
-    found = sql.rows("credentials", "live_token", token=digest(token), at=at)
+    found = sql.rows("credentials", "to_redeem", token=digest(token), at=at, active=list(delivery.ACTIVE))
     if not found:
         raise NotFound("this link was used, has expired, or was replaced by a newer one")
-    account, context, _, population = found[0]
-    _refuse_weak(password, account=account, context=frozenset(bytes(d) for d in context))
+    account, context, factor, old, targets, formats, population = found[0]
+    needs = policy.chars_min(second_factor=factor)
+    _refuse_weak(password, account=account, context=frozenset(bytes(d) for d in context), chars_min=needs)
     with hashing.slots.slot():
-        _refuse_old(token, password, at=at)
+        _refuse_old(old, password)
         stored = hashing.make(password)
-        outbox = delivery.outbox(password)  # while we have the text: each target in its own format, sealed for the worker
+        outbox = delivery.outbox(
+            password, zip(targets, formats, strict=True)
+        )  # while we have the text: each target in its own format, sealed for the worker
     lease.check()
     if not sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at, outbox=outbox):
         raise NotFound("this link was used, has expired, or was replaced by a newer one")
@@ -182,11 +186,6 @@ def send_changed(subject: int, *, version: int, at: datetime) -> None:
         contacts.tell_former_addresses(subject, version=version, at=at)
 
 
-def chars_min_of(account: int) -> int:
-    """Return how many characters a new password of this account needs."""
-    return policy.chars_min(second_factor=sql.rows("credentials", "second_factor", account=account)[0][0])
-
-
 def _later(lookup: bytes, *, request: UUID, after: timedelta, asked_at: datetime) -> None:
     """Enqueue a request again for when the account may have another letter; one waiting copy per login, whoever asks how often."""
     jobs.enqueue(
@@ -207,18 +206,32 @@ def company_words() -> tuple[str, ...]:
 
 
 def context_of(account: int, words: Iterable[str]) -> list[bytes]:
-    """Return the digests of words of an account's owner that a new password must not rest on, as a reset token keeps them."""
-    return [lookup_digest(w, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES] for w in sorted(words)[:CONTEXT_WORDS_MAX]]
+    """Return the words of an account's owner that a new password must not rest on, as a reset token keeps them: shape, then keyed digest.
+
+    The shape (one byte: the length in characters, and 0x80 for letters only) spares the reset page to digest most pieces of a password. It
+    tells little more than the sealed name and address do, whose ciphertext is as long as they are.
+    """
+    return [_context_digest(account, w) for w in sorted(words)[:CONTEXT_WORDS_MAX]]
 
 
-def _refuse_weak(password: Private[str], *, account: int, context: frozenset[bytes]) -> None:
+def _context_digest(account: int, word: str) -> bytes:
+    return bytes([_shape(word)]) + lookup_digest(word, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES]
+
+
+def _shape(word: str) -> int:
+    return len(word) | (LETTERS_ONLY if word.isalpha() else 0)
+
+
+def _refuse_weak(password: Private[str], *, account: int, context: frozenset[bytes], chars_min: int) -> None:
     """Raise BadInput with all reasons. The owner's words are known by digest only: this process never learns name or address."""
+    shapes = {d[0] for d in context}
     reasons = policy.password_reasons(
         policy.normal(password.reveal()),
         common=hashing.common(),
         words=company_words(),
-        chars_min=chars_min_of(account),
-        is_context=lambda word: bool(context) and lookup_digest(word, purpose=f"context:{account}")[:CONTEXT_DIGEST_BYTES] in context,
+        chars_min=chars_min,
+        is_context=lambda word: _shape(word) in shapes and _context_digest(account, word) in context,
+        context_chars={shape & ~LETTERS_ONLY for shape in shapes},
     )
     if lookup.breached(password):
         reasons.append("It is known from passwords stolen elsewhere, and thieves try those. Please choose one that you use nowhere else.")
@@ -226,11 +239,8 @@ def _refuse_weak(password: Private[str], *, account: int, context: frozenset[byt
         raise BadInput([Fault("password", "a password that would be guessed", reason) for reason in reasons])
 
 
-def _refuse_old(token: str, password: Private[str], *, at: datetime) -> None:
+def _refuse_old(old: str | None, password: Private[str]) -> None:
     """Raise BadInput if the new password is the old one or a small change of it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT credentials_revoked_hash(%s, %s)", [digest(token), at])
-        old = cursor.fetchone()[0]
     rank = hashing.too_near(old, password, words=company_words()) if old else None  # an erased hash is empty
     if rank is not None:
         reason = (

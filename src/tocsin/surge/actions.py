@@ -33,12 +33,26 @@ def forecast(incident: int, params: Params, *, at: datetime, by: str) -> Forecas
     inputs = rfc8785.dumps(asdict(params) | {"draft": [asdict(d) for d in params.draft], "seed": str(params.seed)})
     digest = hashlib.sha256(inputs).digest()
     with transaction.atomic():
-        row = Measure.objects.create(incident=incident, kind="forecast", at=at, by=by, inputs=inputs.decode(), digest=digest,
-                                     figures=asdict(made))
-        evidence.record(EventType.FORECAST_MADE, at=at, actor=by, incident=incident, body={
-            "measure": row.pk, "inputs_sha256": digest.hex(), "seed": params.seed, "draws": params.draws, "calls": made.calls,
-            "contacts": _whole(made.contacts), "letters": _whole(made.letters), "max_wait_s": _whole(made.max_wait_s),
-            "backlog_peak": round(made.backlog_peak)})
+        row = Measure.objects.create(
+            incident=incident, kind="forecast", at=at, by=by, inputs=inputs.decode(), digest=digest, figures=asdict(made)
+        )
+        evidence.record(
+            EventType.FORECAST_MADE,
+            at=at,
+            actor=by,
+            incident=incident,
+            body={
+                "measure": row.pk,
+                "inputs_sha256": digest.hex(),
+                "seed": params.seed,
+                "draws": params.draws,
+                "calls": made.calls,
+                "contacts": _whole(made.contacts),
+                "letters": _whole(made.letters),
+                "max_wait_s": _whole(made.max_wait_s),
+                "backlog_peak": round(made.backlog_peak),
+            },
+        )
     return made
 
 

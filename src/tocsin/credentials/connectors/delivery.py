@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -33,19 +33,18 @@ from tocsin.subjects import queries as subjects
 from . import registry, targets
 
 CONTEXT = "credentials.outbox"
+ACTIVE = targets.ACTIVE
 ENROL_ROWS = 5_000
 
 
-def outbox(password: Private[str]) -> str:
-    """Return a new password as every armed target takes it, sealed for the worker: JSON for the function `redeem`.
+def outbox(password: Private[str], armed: Iterable[tuple[int, str]]) -> str:
+    """Return a new password as every armed target (its number, its format) takes it, sealed for the worker: JSON for the function `redeem`.
 
     Call inside a hashing slot: each format costs one hash. Raises BadInput if a format cannot hold the password.
     """
-    rows = Target.objects.filter(state__in=targets.ACTIVE, formats__len__gt=0).values_list("pk", "formats")
     made: dict[str, Private[str]] = {}
     sealed = []
-    for pk, formats in rows:
-        format = formats[0]
+    for pk, format in armed:
         if format not in made:
             made[format] = password if format == PLAIN else makers.make_in(format, password)
         blob = deposit(made[format].reveal().encode("utf-8", "surrogatepass"), context=CONTEXT, to=registry.LIVE)

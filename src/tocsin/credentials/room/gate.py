@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from tocsin.credentials import lease
+from tocsin.credentials import policy as passwords
 from tocsin.credentials.passwords import hashing
 from tocsin.credentials.places import Lane, Place, Stand
 from tocsin.kernel import sql
@@ -94,22 +95,23 @@ def enter_form(token: str, *, text: str, grant: str, at: datetime) -> Stand | No
     if not found:
         return None
     keeper = _keeper
+    factor, ms, nonce, lane = found[0]
+    needs = passwords.chars_min(second_factor=factor)
     if keeper is None:
-        return PASSES
+        return Stand(admitted=True, chars_min=needs)
     binding, now_ms = ticket.binding_of(token), keeper.now_ms()
     if ticket.granted(grant, binding=binding, now_ms=now_ms):
-        return Stand(admitted=True, grant=grant)
-    _, ms, nonce, lane = found[0]
-    passed = Stand(admitted=True, grant=ticket.grant(binding=binding, now_ms=now_ms))
+        return Stand(admitted=True, grant=grant, chars_min=needs)
+    passed = Stand(admitted=True, grant=ticket.grant(binding=binding, now_ms=now_ms), chars_min=needs)
     if ms is not None:
         place = Place(ms, bytes(nonce), Lane(lane))
-        return passed if keeper.passes(place) else _stand(keeper, place, ticket.sign(place, binding=binding))
+        return passed if keeper.passes(place) else _stand(keeper, place, ticket.sign(place, binding=binding), chars_min=needs)
     mine = ticket.read(text, binding=binding, now_ms=now_ms)
     if mine is None and keeper.let_in():
         return passed
     place = mine or keeper.issue(_lane_of(token, at=at))
     if not keeper.passes(place):
-        return _stand(keeper, place, ticket.sign(place, binding=binding))
+        return _stand(keeper, place, ticket.sign(place, binding=binding), chars_min=needs)
     if not keeper.open:
         with connection.cursor() as cursor:
             cursor.execute("SELECT credentials_room_keep(%s, %s, %s, %s)", [ticket.sha256(token), place.ms, place.nonce, int(place.lane)])
@@ -150,9 +152,9 @@ def wait_for_turn(place: Place) -> None:
         raise Busy("this request waits for its turn", retry_after_s=min(LETTER_AGAIN_S_MAX, max(LETTER_AGAIN_S_MIN, wait_s)))
 
 
-def _stand(keeper: Keeper, place: Place, text: str) -> Stand:
+def _stand(keeper: Keeper, place: Place, text: str, *, chars_min: int = 0) -> Stand:
     if keeper.passes(place):
-        return Stand(admitted=True, ticket=text)
+        return Stand(admitted=True, ticket=text, chars_min=chars_min)
     picture = keeper.picture
     ahead = picture.ahead(place)
     wait_s = picture.wait_s(place, ahead)

@@ -3,7 +3,8 @@
 Why: at twenty times the capacity the waiting page is asked for twenty times for each password that is hashed, on the same cores. Through
 the whole site it would cost a tenth of a hash; here it costs a few microseconds of signature check and three figures put into ready bytes.
 The bytes are the site's own: the page is asked of the site per language (as the request names it), with gaps, and kept for a while with
-all its headers. Whatever is not a plain question whether it is somebody's turn yet goes on to the site.
+all its headers. The answer to a followed link is kept in the same way: its token alone differs. Whatever is neither a plain question whether
+it is somebody's turn yet nor a link goes on to the site.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from tocsin.kernel import clock
 from . import room
 from .language import CHOICES, COOKIE, COOKIE_S
 
-ASK, FORM = "/passwordchange", "/passwordchange/new"
+ASK, FORM, LINK = "/passwordchange", "/passwordchange/new", "/passwordchange/t/"
+SAMPLE = "T" * 43  # a token for which the site is asked how it answers to a link
 LINK_COOKIE = "tocsin_link"
 GAPS = re.compile("@(AHEAD|MINUTES|REFRESH|TICKET)@")
 FORMS_MAX = 64
@@ -59,10 +61,15 @@ class Front:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer with the waiting page, or let the site answer."""
         path = environ.get("PATH_INFO", "")
-        if path not in (ASK, FORM) or environ.get("REQUEST_METHOD") != "GET":
+        query = environ.get("QUERY_STRING", "")
+        if environ.get("REQUEST_METHOD") != "GET" or not path.startswith(ASK) or (path.startswith(LINK) and "lang=" in query):
             return self.site(environ, start_response)
         cookies = _cookies(environ.get("HTTP_COOKIE", ""))
-        asked = _fields(environ.get("QUERY_STRING", ""))
+        if path.startswith(LINK):
+            return self._link(environ, start_response, path.removeprefix(LINK), cookies)
+        if path not in (ASK, FORM):
+            return self.site(environ, start_response)
+        asked = _fields(query)
         ticket = asked.get(room.FIELD) or cookies.get(room.TICKET_COOKIE, "")
         token = cookies.get(LINK_COOKIE, "") if path == FORM else ""
         if path == FORM and (not ticket or room.PASS_COOKIE in cookies or not TOKEN_SHAPE.fullmatch(token)):
@@ -74,6 +81,14 @@ class Front:
         if chosen in LANGUAGES:
             cookies[COOKIE] = chosen
         return self._wait(environ, start_response, stand, path, cookies, choose=chosen in LANGUAGES)
+
+    def _link(self, environ: Environ, start_response: StartResponse, token: str, cookies: dict[str, str]) -> Iterable[bytes]:
+        """Move a token from the address into a cookie, as the site does: it reads and changes nothing else."""
+        if not TOKEN_SHAPE.fullmatch(token):
+            return self.site(environ, start_response)
+        form = self._form(environ, LINK + SAMPLE, cookies, asked_as=LINK + SAMPLE)
+        start_response(form.status, [(k, v.replace(SAMPLE, token)) for k, v in form.headers])
+        return [form.pieces[0].encode()]
 
     def _wait(
         self, environ: Environ, start_response: StartResponse, stand: Stand, path: str, cookies: dict[str, str], *, choose: bool
@@ -94,7 +109,7 @@ class Front:
         start_response(form.status, headers)
         return [body]
 
-    def _form(self, environ: Environ, path: str, cookies: dict[str, str]) -> _Form:
+    def _form(self, environ: Environ, path: str, cookies: dict[str, str], *, asked_as: str = room.PATH + "/waiting") -> _Form:
         """Return the page with gaps in the language of a request, as the site gave it at most FORM_S_MAX ago, or last if it cannot now."""
         language = environ.get("HTTP_ACCEPT_LANGUAGE", "")[:LANGUAGE_CHARS_MAX]
         chosen = cookies.get(COOKIE, "") if cookies.get(COOKIE, "") in LANGUAGES else ""
@@ -103,7 +118,7 @@ class Front:
         if kept is not None and clock.monotonic() - kept.made_at < FORM_S_MAX:
             return kept
         asked = {k: v for k, v in environ.items() if k not in {"HTTP_COOKIE", "CONTENT_LENGTH"}} | {
-            "PATH_INFO": room.PATH + "/waiting",
+            "PATH_INFO": asked_as,
             "QUERY_STRING": "",
             "HTTP_ACCEPT_LANGUAGE": language,
             room.FORM_ASKED: path,
@@ -113,7 +128,8 @@ class Front:
         seen: list[tuple[str, tuple[tuple[str, str], ...]]] = []
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:
-            seen.append((status, tuple((k, v) for k, v in headers if k.lower() not in {"content-length", "set-cookie", "retry-after"})))
+            left_out = set() if asked_as == path else {"content-length", "set-cookie", "retry-after"}
+            seen.append((status, tuple((k, v) for k, v in headers if k.lower() not in left_out)))
 
         answer = self.site(asked, start)
         try:
@@ -122,7 +138,7 @@ class Front:
             if callable(close := getattr(answer, "close", None)):
                 close()
         form = _Form(*seen[0], tuple(GAPS.split(body.decode())), clock.monotonic())
-        if len(form.pieces) == 1:  # the database is away
+        if len(form.pieces) == 1 and asked_as != path:  # the database is away
             return kept or form
         with self._lock:
             if len(self._forms) >= FORMS_MAX:

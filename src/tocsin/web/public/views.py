@@ -43,7 +43,7 @@ from tocsin.notices import queries as notices
 from . import room
 from .dead import dead, source_of
 from .lost import LINK_COOKIE, LINK_PATH
-from .page import SeeOther
+from .page import SeeOther, kept_page
 from .page import page as _page
 from .page import put_cookie as _set
 from .page import seal as _seal
@@ -160,8 +160,7 @@ def choose(request: HttpRequest) -> HttpResponse:
             return _dead(request)
         if not stand.admitted:
             return room.page(request, stand, f"{LINK_PATH}/new", shell=_page)
-        found = credentials_now.open_token(token, at=clock.now())
-        return room.keep(_choose(request, chars_min=found.chars_min), stand) if found else _dead(request)
+        return room.keep(_choose(request, chars_min=stand.chars_min), stand)
     password, again = request.POST.get("password", ""), request.POST.get("password_again", "")
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES_MAX:
         return _choose(request, 413, [said("It is longer than {most} bytes.", most=PASSWORD_BYTES_MAX)])
@@ -180,7 +179,7 @@ def choose(request: HttpRequest) -> HttpResponse:
         return room.page(request, credentials.keep_place(token, **here), f"{LINK_PATH}/new", shell=_page, full=True)
     except NotFound:
         return _dead(request)
-    response = _page(request, "done", on_its_way=on_its_way)
+    response = kept_page(request, "done", path=f"{LINK_PATH}/new") if not on_its_way else _page(request, "done", on_its_way=True)
     for name in (LINK_COOKIE, room.TICKET_COOKIE, room.PASS_COOKIE):
         response.delete_cookie(name, path=LINK_PATH)
     response.delete_cookie(SESSION_COOKIE)
@@ -263,6 +262,8 @@ def _choose(
     request: HttpRequest, status: int = 200, reasons: list[str] | None = None, *, chars_min: int = PASSWORD_CHARS_MIN
 ) -> HttpResponse:
     words = credentials_now.four_words(secrets.randbelow) if "words" in request.GET else ""
+    if status == 200 and not words:
+        return kept_page(request, "choose", path=f"{LINK_PATH}/new", chars_min=chars_min)
     shown = [_in_their_language(reason) for reason in reasons or []]
     return _page(request, "choose", status, reasons=shown, chars_min=chars_min, words=words)
 

@@ -6,6 +6,7 @@ In front of it stands the waiting room's answer to those who ask whether it is t
 
 from __future__ import annotations
 
+import gc
 import os
 
 from django.core.wsgi import get_wsgi_application
@@ -26,3 +27,5 @@ application = Front(django)
 
 lease = credentials.join_as_node()
 room = credentials.open_room()
+gc.collect()
+gc.freeze()  # what was loaded stays; without this each full collection walks through all of it
