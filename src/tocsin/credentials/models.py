@@ -402,7 +402,6 @@ class ApiKey(models.Model):
         constraints: ClassVar = [models.CheckConstraint(name="credentials_apikey_role", condition=models.Q(role__in=API_KEY_ROLES))]
 
 
-
 class Erasure(Leased):
     """A range of accounts whose dead hashes are to be erased, in the ledger of one cutover. `held`: of these, copied for the legal hold."""
 

@@ -284,7 +284,8 @@ def _abort(row: Target, *, approval: int | None, at: datetime, by: str) -> Conne
         row.draining, row.drain_cursor, row.change_cursor = False, None, None
         row.save()
         PlantedCanary.objects.filter(target=row).delete()
-        Outbox.objects.filter(target=row, state="waiting").update(state="replaced", sealed=None)
+        # What failed is over as well: the shop has no gate any more behind which its owner would have to wait.
+        Outbox.objects.filter(target=row, state__in=["waiting", "failed"]).update(state="replaced", sealed=None)
         registry.withdraw(row.name, others=Target.objects.filter(state__in=ACTIVE).exclude(pk=row.pk).values_list("name", flat=True))
         if approval is not None:
             staff.close(approval, at=at)
@@ -310,6 +311,7 @@ def mind(*, at: datetime) -> None:
             _ask("watch_target", row.name)
             if row.draining and row.gated_at is not None and at >= row.gated_at + DRAIN_AFTER:
                 _ask("drain_target", row.name)
+        if row.epoch <= now:
             waiting = Outbox.objects.filter(target=row, state="waiting", tries=0, created_at__lt=at - timedelta(seconds=5))
             for outbox in waiting.order_by("pk").values_list("pk", flat=True)[:DRAIN_MAX]:
                 _ask("deliver_password", row.name, outbox=outbox)
