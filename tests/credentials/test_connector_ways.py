@@ -2,14 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Literal
+
+import pytest
 
 from tests.credentials.shop import AT, GOOD, cut, signed
-from tests.credentials.test_connectors import LATER, NEWER, armed, gate_open, redeem, target, work  # noqa: F401 - target is a fixture
+from tests.credentials.test_connectors import LATER, NEWER, armed, configure, gate_open, redeem, table, target, work  # noqa: F401 - a fixture
 from tests.ports.postgres_table import TableTarget
 from tocsin.credentials import actions
-from tocsin.credentials.models import Outbox
+from tocsin.credentials.models import ConnectorSecret, Outbox
+from tocsin.credentials.port import Changed, Drained, Gated, Presented, Probe, State, TargetCanary, TargetStatus
+from tocsin.credentials.room.models import RoomLimit
+from tocsin.evidence import queries as evidence
+from tocsin.evidence.types import EventType
+from tocsin.kernel.errors import Refused
+from tocsin.kernel.private import Private
 from tocsin.subjects import queries as subjects
+
+
+class SlowPool:
+    """A pool of accounts in this process that takes 25 passwords a second."""
+
+    kind, formats = "pool", ("plain",)
+
+    def __init__(self, name: str, options: Mapping[str, Any], secret: Private[str] | None) -> None:
+        self.name, self.state = name, "open"
+
+    def reach(self) -> Literal["loopback", "world"]:
+        return "loopback"
+
+    def probe(self) -> Probe:
+        return Probe(self.kind, 0, ("password",), self.formats, 25.0, None)
+
+    def arm(self) -> None:
+        return
+
+    def gate(self, epoch: int, *, at: datetime) -> Gated:
+        return Gated(0.1)
+
+    def plant(self, n: int) -> Sequence[TargetCanary]:
+        return [TargetCanary(f"c{i}", f"c{i}", {"password": Private("word")}) for i in range(n)]
+
+    def present(self, canary: TargetCanary) -> Sequence[Presented]:
+        return [Presented(canary.account, "password", True)]
+
+    def uproot(self, canary: TargetCanary) -> None:
+        return
+
+    def drain(self, cursor: str | None, *, limit: int) -> Drained:
+        return Drained(0)
+
+    def abort(self) -> None:
+        return
+
+    def status(self) -> TargetStatus:
+        state: State = "armed"
+        return TargetStatus(state)
+
+    def set_password(self, account: str, secret: Private[str], *, format: str) -> None:
+        return
+
+    def write_rate_limit(self) -> float | None:
+        return 25.0
+
+    def changed_elsewhere(self, since: str | None) -> Changed:
+        return Changed((), since or "")
+
+
+class NoFormats(SlowPool):
+    """A pool that checks passwords and takes none."""
+
+    formats = ()
 
 
 def c1() -> int:
@@ -53,3 +119,37 @@ def test_an_aborted_connector_leaves_nobody_shut_out(target: TableTarget, estate
     actions.abort_connector("shop", approval=approval, at=LATER, by="ada")
     assert Outbox.objects.get().state == "replaced"
     assert gate_open(c1()) is True
+
+
+def test_the_waiting_room_lets_in_no_more_than_the_slowest_armed_system_takes(target: TableTarget, estate: Path) -> None:  # noqa: F811
+    configure(estate, f"[connectors.pool]\nadapter = '{__name__}.SlowPool'\n", table(target))
+    actions.probe_connector("pool", at=AT, by="ada")
+    assert not RoomLimit.objects.exists()  # looked at only: nothing is written there
+    armed(estate, "pool")
+    armed(estate)
+    assert [(x.population, x.per_s) for x in RoomLimit.objects.all()] == [("customers", 25.0)]
+    RoomLimit.objects.all().delete()
+    actions.mind(at=LATER)
+    assert RoomLimit.objects.get().per_s == 25.0
+    entries = evidence.counts()[EventType.ROOM_RATE_SET]
+    actions.mind(at=LATER)
+    assert evidence.counts()[EventType.ROOM_RATE_SET] == entries
+    actions.abort_connector("pool", approval=None, at=LATER, by="ada")
+    assert not RoomLimit.objects.exists()
+
+
+def test_nobody_alone_changes_the_secret_of_an_active_connector(target: TableTarget, estate: Path) -> None:  # noqa: F811
+    armed(estate)
+    before = ConnectorSecret.objects.values().get(name="shop")
+    with pytest.raises(Refused, match="in use by shop, which is active"):
+        actions.set_secret("shop", Private("another"), at=AT, by="ada")
+    assert ConnectorSecret.objects.values().get(name="shop") == before
+    actions.abort_connector("shop", approval=None, at=AT, by="ada")
+    actions.set_secret("shop", Private("another"), at=AT, by="ada")
+
+
+def test_a_system_whose_new_passwords_nobody_can_try_is_named(target: TableTarget, estate: Path) -> None:  # noqa: F811
+    configure(estate, f"[connectors.pool]\nadapter = '{__name__}.NoFormats'\n", table(target))
+    found = actions.probe_connector("pool", at=AT, by="ada").findings
+    assert [(f["level"], f["text"][:40]) for f in found] == [("warning", "the connector can write no password here")]
+    assert not [f for f in actions.probe_connector("shop", at=AT, by="ada").findings if "can write no password" in f["text"]]
