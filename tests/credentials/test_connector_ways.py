@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import psycopg
 import pytest
+from django.db import connection
 
-from tests.credentials.shop import AT, GOOD, cut, signed
+from tests.conftest import forget
+from tests.credentials.shop import AT, GOOD, PEOPLE, cut, signed
 from tests.credentials.test_connectors import LATER, NEWER, armed, configure, gate_open, redeem, table, target, work  # noqa: F401 - a fixture
-from tests.ports.postgres_table import TableTarget
+from tests.ports.postgres_table import TableTarget, dsn
 from tocsin.credentials import actions
 from tocsin.credentials.models import ConnectorSecret, Outbox
 from tocsin.credentials.port import Changed, Drained, Gated, Presented, Probe, State, TargetCanary, TargetStatus
 from tocsin.credentials.room.models import RoomLimit
+from tocsin.credentials.types import CommitReport, NodeSeal, TargetGate
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
+from tocsin.kernel import config, sql
 from tocsin.kernel.errors import Refused
 from tocsin.kernel.private import Private
 from tocsin.subjects import queries as subjects
+from tocsin.web.console.cutover import _committed
 
 
 class SlowPool:
@@ -153,3 +161,83 @@ def test_a_system_whose_new_passwords_nobody_can_try_is_named(target: TableTarge
     found = actions.probe_connector("pool", at=AT, by="ada").findings
     assert [(f["level"], f["text"][:40]) for f in found] == [("warning", "the connector can write no password here")]
     assert not [f for f in actions.probe_connector("shop", at=AT, by="ada").findings if "can write no password" in f["text"]]
+
+
+def test_a_configured_system_that_nobody_armed_stops_the_commit(target: TableTarget, estate: Path) -> None:  # noqa: F811
+    info = actions.arm(incident=1, at=AT, by="ada")
+    assert info.not_armed == ("shop",)
+    with pytest.raises(Refused, match="tocsin connector arm shop"):
+        actions.commit(info.id, approval=None, at=AT, by="ada")
+    report = cut(estate, armed=info, override="the shop's own log-in is switched off")
+    assert isinstance(report, CommitReport)
+    assert [(c.name, c.gated, c.problem) for c in report.connectors] == [("shop", False, "not armed: nothing has ended there")]
+    words, good = _committed(report)
+    assert not good
+    assert "the gate of shop has not fallen: not armed" in words
+
+
+def test_a_slow_system_holds_up_no_seal_and_both_times_are_told(target: TableTarget, estate: Path) -> None:  # noqa: F811
+    armed(estate)
+    info = actions.arm(incident=1, at=AT, by="ada")
+    seen: list[str] = []
+    holder = psycopg.connect(dsn(target.database, user="table_app", password="app"))
+    holder.execute("LOCK TABLE customers IN ACCESS SHARE MODE")
+
+    def release() -> None:
+        with psycopg.connect(dsn(str(connection.settings_dict["NAME"])), autocommit=True) as db:
+            until = time.monotonic() + 60
+            while not db.execute("SELECT 1 FROM credentials_cutover WHERE state <> 'armed'").fetchone() and time.monotonic() < until:
+                time.sleep(0.02)
+            time.sleep(1.0)
+            seen.extend(state for (state,) in db.execute("SELECT state FROM credentials_cutover"))
+        holder.rollback()
+
+    beside = threading.Thread(target=release)
+    beside.start()
+    try:
+        report = cut(estate, armed=info)
+    finally:
+        beside.join()
+        holder.close()
+    assert isinstance(report, CommitReport)
+    assert seen == ["sealed"]
+    assert report.sealed_ms < 1000 <= report.gates_ms
+    assert [(c.name, c.gated, c.problem) for c in report.connectors] == [("shop", True, "")]
+    assert _committed(report) == ("Committed: every older credential is dead.", True)
+
+
+def test_the_console_says_what_a_commit_has_not_ended() -> None:
+    nodes = (NodeSeal("a", True, 1.0), NodeSeal("b", False, None))
+    gates = (TargetGate("one", False, 0.0, "left to the worker"), TargetGate("two", True, 3.0, "c1: password still opens the door"))
+    words, good = _committed(CommitReport(1, 2, 1.0, 2.0, nodes, gates, 3.0))
+    assert not good
+    assert "every older credential is dead on our own site" in words
+    for part in ("one has not fallen: left to the worker", "canaries of two are red: c1", "b did not answer; its lease has run out"):
+        assert part in words
+
+
+def test_without_a_connector_to_tell_a_reset_opens_the_gate_only_where_the_company_says_so(target: TableTarget, estate: Path) -> None:  # noqa: F811
+    def answers() -> tuple[bool, int]:
+        waits = config.current().gate_waits
+        ((_, _, is_open, *_),) = sql.rows("credentials", "gate_ask", subjects=["C1"], waits=waits)
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(sql.text("credentials", "gate_delivered" if waits else "gate_open").replace("binary", "text")) as copy,
+        ):
+            return bool(is_open), len(list(copy.rows()))
+
+    assert config.current().gate_waits
+    assert answers() == (True, len(PEOPLE))
+    cut(estate, override="nobody has armed it")
+    redeem("C1", GOOD)
+    assert Outbox.objects.count() == 0
+    assert answers() == (False, 0)  # the shop's table holds the old password, and nothing says otherwise
+    configure(estate)
+    assert not config.current().gate_waits
+    assert answers() == (True, 1)  # the password is checked here: a reset is all there is
+    with (estate / "tocsin.toml").open("a") as f:
+        f.write('[gate]\nopens = "delivery"\n')
+    forget()
+    assert answers() == (False, 0)
+    assert actions.lift([c1()], source="shop", at=LATER) == 1
+    assert answers() == (True, 1)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,6 +46,8 @@ DRAIN_AFTER = timedelta(seconds=60)  # what was loaded before the gate has been 
 DRAIN_TICK_S = 2.0
 DRAIN_MAX = 10_000
 FAILED_KEPT_MAX = 1_000
+TO_THE_WORKER = "left to the worker"
+NOT_ARMED = "not armed: nothing has ended there"
 
 
 def set_secret(name: str, secret: Private[str], *, at: datetime, by: str) -> None:
@@ -71,7 +74,10 @@ def set_secret(name: str, secret: Private[str], *, at: datetime, by: str) -> Non
 
 
 def probe(name: str, *, at: datetime, by: str = "operator") -> ConnectorInfo:
-    """Look at a target and keep what was found; changes nothing there. An active one's write rate is the room's at once. Raises Unavailable with the target's reason."""
+    """Look at a target and keep what was found; changes nothing there. An active one's write rate is the waiting room's at once.
+
+    Raises Unavailable with the target's reason.
+    """
     found = registry.connector(name).probe()
     row = _row(name)
     row.kind, row.formats, row.write_rate_per_s, row.probed_at = found.kind, list(found.formats), found.write_rate_per_s, at
@@ -169,14 +175,25 @@ def gate(name: str, *, at: datetime, by: str) -> ConnectorInfo:
     return verify(name, at=at, by=by)
 
 
-def gate_all(population: str, *, at: datetime, by: str) -> tuple[TargetGate, ...]:
-    """Let the gates of a population's armed targets fall, side by side, after its cutover has committed; say what became of each.
+def not_armed(population: str) -> tuple[str, ...]:
+    """Return the configured connectors of a population that nobody has armed, by name: a cutover ends nothing there."""
+    active = {row.name for row in _of(population)}
+    return tuple(sorted(n for n, t in config.current().connectors.items() if t.population == population and n not in active))
 
-    One that fails is named here, in the log and in `status`, and the worker goes on trying; a process that may open no secret leaves all to it.
+
+@contextmanager
+def falling(population: str, *, at: datetime, by: str) -> Iterator[Callable[[], tuple[TargetGate, ...]]]:
+    """Let the gates of a population's armed targets fall, side by side, while the block runs; it gets what waits and says what became of each.
+
+    Call what it gets once: it writes the rows and proves the gates. One that failed is named there, in the log and in `status`, and the worker
+    goes on trying, as it does if this process dies meanwhile; a process that may open no secret leaves all to it. Those that nobody has armed
+    are named too.
     """
     rows = [r for r in _of(population) if r.name in config.current().connectors]
+    left = tuple(TargetGate(n, gated=False, took_ms=0.0, problem=NOT_ARMED) for n in not_armed(population))
     if not rows or not registry.may_act():
-        return tuple(TargetGate(r.name, gated=False, took_ms=0.0, problem="left to the worker") for r in rows)
+        yield lambda: tuple(TargetGate(r.name, gated=False, took_ms=0.0, problem=TO_THE_WORKER) for r in rows) + left
+        return
     ready: list[tuple[Target, Connector]] = []
     results: dict[str, Gated | TocsinError] = {}
     for row in rows:
@@ -193,8 +210,13 @@ def gate_all(population: str, *, at: datetime, by: str) -> tuple[TargetGate, ...
             return e
 
     with ThreadPoolExecutor(max_workers=min(PARALLEL_MAX, max(1, len(ready)))) as pool:
-        results |= dict(zip((row.name for row, _ in ready), pool.map(switch, [c for _, c in ready]), strict=True))
-    return tuple(_noted(row, results[row.name], epoch=epoch, at=at, by=by) for row in rows)
+        begun = {row.name: pool.submit(switch, made) for row, made in ready}
+
+        def became() -> tuple[TargetGate, ...]:
+            found = results | {name: switched.result() for name, switched in begun.items()}
+            return tuple(_noted(row, found[row.name], epoch=epoch, at=at, by=by) for row in rows) + left
+
+        yield became
 
 
 def _noted(row: Target, result: Gated | TocsinError, *, epoch: int, at: datetime, by: str) -> TargetGate:
