@@ -131,6 +131,27 @@ def lift(external_id: str) -> None:
 OLD, NEW = "old password of wilma", "gravel lantern osprey Tuesday"
 
 
+def test_a_token_in_a_header_opens_nothing_before_its_owner_has_a_new_password(customers: Path, python: Path, tmp_path: Path) -> None:
+    def asked(url: str, name: str) -> int:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"{url}/api", headers={"Authorization": f"Token of {name}"})) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as e:
+            return e.code
+
+    with running(customers) as gate, shop(python, tmp_path, gate_url=gate.url, key=gate.key) as browser:
+        url = browser().url
+        assert [asked(url, n) for n in ("wilma", "boss", "nobody")] == [200, 200, 403]
+        cut(customers)
+        time.sleep(1.0)
+        assert [asked(url, n) for n in ("wilma", "boss")] == [403, 200]
+        lift("C1")
+        end = time.monotonic() + 5
+        while asked(url, "wilma") != 200:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
 def test_old_passwords_and_sessions_end_and_a_new_password_works(customers: Path, python: Path, tmp_path: Path) -> None:
     with running(customers) as gate, shop(python, tmp_path, gate_url=gate.url, key=gate.key) as browser:
         wilma, fred, staff = browser(), browser(), browser()

@@ -145,8 +145,9 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str, overrid
 
     Two people must have signed `CutoverInfo.payload`. Without an approval one is asked for, and Refused carries its id. Raises NotFound;
     Refused if it is not armed, the approval does not cover exactly this, the epochs have moved since arming, or a reached system that has
-    credentials in hand is not contained (`incidents.determine_containment`): the new passwords would be the intruder's too. `override` is
-    the reason of two people who commit all the same; they sign `CutoverInfo.overriding(reason)`. From here on contact points are frozen.
+    credentials in hand is not contained (`incidents.determine_containment`): the new passwords would be the intruder's too; or a configured
+    connector of the population is not armed: old passwords would go on working there. `override` is the reason of two people who commit all
+    the same; they sign `CutoverInfo.overriding(reason)`. From here on contact points are frozen.
     After return no log-in that begins can succeed with an older credential, and none that began before stays usable.
     """
     row = _get(cutover)
@@ -179,17 +180,19 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str, overrid
         staff.close(approval, at=at)
         evidence.record(EventType.CUTOVER_COMMITTED, at=at, actor=by, incident=row.incident, body={**payload, "approval": approval})
     # Durable from here: everything older is dead. What follows lets the gates of the company's own systems fall (the worker does it if we die
-    # here) and waits for the nodes to say that they know.
-    commit_ms = (clock.monotonic() - started) * 1000
-    gates = targets.gate_all(row.population.name, at=at, by=by)
-    return dataclasses.replace(_seal(row, commit_ms=commit_ms, at=at, by=by), connectors=gates)
+    # here) and, beside it, waits for the nodes to say that they know: a slow system holds up no seal.
+    committed, commit_ms = _clock_of_database(), _ms_since(started)
+    with targets.falling(row.population.name, at=at, by=by) as became:
+        sealed = _seal(row, committed=committed, started=started, commit_ms=commit_ms, at=at, by=by)
+        gates = became()
+    return dataclasses.replace(sealed, connectors=gates, gates_ms=round(_ms_since(started), 3) if gates else 0.0)
 
 
 def seal(cutover: int, *, at: datetime, by: str) -> CommitReport:
     """Finish a committed cutover whose process died before it was sealed. Raises Refused unless it is committed."""
     row = _get(cutover)
     _must_be(row, "committed")
-    return _seal(row, commit_ms=0.0, at=at, by=by)
+    return _seal(row, committed=_clock_of_database(), started=clock.monotonic(), commit_ms=0.0, at=at, by=by)
 
 
 def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -> CutoverInfo:
@@ -245,6 +248,7 @@ def info(row: Cutover) -> CutoverInfo:
         canaries=Canary.objects.filter(account__population=row.population).count(),
         staff_untouched=Account.objects.filter(population__name="staff").exclude(population=row.population).count(),
         proposal=propose(row.incident),
+        not_armed=targets.not_armed(row.population.name) if row.state == "armed" else (),
     )
 
 
@@ -255,6 +259,7 @@ def value(
     staff_untouched: int = 0,
     containment: tuple[ContainmentFinding, ...] = (),
     proposal: ClassProposal | None = None,
+    not_armed: tuple[str, ...] = (),
 ) -> CutoverInfo:
     """Return a cutover as a value, from its row and what the caller has counted."""
     return CutoverInfo(
@@ -280,20 +285,33 @@ def value(
         contacts_changed=row.report.get("contacts_changed", 0),
         containment=containment,
         override=row.override,
+        not_armed=not_armed,
     )
 
 
 def _to_sign(row: Cutover, *, override: str) -> dict[str, Any]:
-    """Return what two people must have signed to commit. Raises Refused while something is not contained and nobody says why to go on."""
-    what = value(row, containment=tuple(incidents.containment(row.incident)) if row.incident is not None else ())
-    if not what.uncontained:
+    """Return what two people must have signed to commit.
+
+    Raises Refused while something is not contained, or a configured system not armed, and nobody says why to go on.
+    """
+    what = value(
+        row,
+        containment=tuple(incidents.containment(row.incident)) if row.incident is not None else (),
+        not_armed=targets.not_armed(row.population.name),
+    )
+    if not what.uncontained and not what.not_armed:
         return what.payload
-    if not override.strip():
+    if override.strip():
+        return what.overriding(override.strip())
+    if what.uncontained:
         raise Refused(
             f"{', '.join(what.uncontained)} has credentials in hand and is in the intruder's: whoever holds it sees each new password too. "
             f"Contain it, then `tocsin credentials contain {row.incident} {what.uncontained[0]} --statement ...`; or commit with --override REASON"
         )
-    return what.overriding(override.strip())
+    raise Refused(
+        f"connector {', '.join(what.not_armed)} is configured and not armed: its old credentials would go on working. "
+        f"Arm it with `tocsin connector arm {what.not_armed[0]}`, or take its table out of tocsin.toml; or commit with --override REASON"
+    )
 
 
 def _freeze_contacts(row: Cutover, *, at: datetime, by: str) -> None:
@@ -346,12 +364,23 @@ def _moved(row: Cutover, **changes: object) -> None:
     sql.rows("credentials", "raise_version", population=row.population_id, cutover=str(row.pk))
 
 
-def _seal(row: Cutover, *, commit_ms: float, at: datetime, by: str) -> CommitReport:
-    """Wait until each node that held a lease at the commit has acknowledged it or lost its lease; at most lease and drift."""
-    started = clock.monotonic()
+def _clock_of_database() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        committed = cursor.fetchone()[0]
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
+def _ms_since(started: float) -> float:
+    return (clock.monotonic() - started) * 1000
+
+
+def _seal(row: Cutover, *, committed: datetime, started: float, commit_ms: float, at: datetime, by: str) -> CommitReport:
+    """Wait until each node that held a lease at the commit has acknowledged it or lost its lease; at most lease and drift.
+
+    `committed` is the database's clock at the commit, `started` ours before its transaction, from which the milliseconds count.
+    """
+    waiting = clock.monotonic()
     waited: set[str] = set()
     while True:
         nodes = sql.rows("credentials", "leases_at_commit", cutover=row.pk, committed=committed)
@@ -359,10 +388,10 @@ def _seal(row: Cutover, *, commit_ms: float, at: datetime, by: str) -> CommitRep
         if not waited:
             waited = {n for n, _, _ in nodes}
         holding = {n for n, valid, _ in nodes if valid}
-        if policy.sealed(leases=waited & holding, acked=acked) or clock.monotonic() - started > policy.LEASE_S + policy.SEAL_DRIFT_S:
+        if policy.sealed(leases=waited & holding, acked=acked) or clock.monotonic() - waiting > policy.LEASE_S + policy.SEAL_DRIFT_S:
             break
         time.sleep(SEAL_POLL_S)
-    sealed_ms = commit_ms + (clock.monotonic() - started) * 1000
+    sealed_ms = _ms_since(started)
     after = {n: float(ms) for n, _, ms in nodes if ms is not None}
     seals = tuple(
         NodeSeal(node=n, acked=n in after, after_ms=round(max(0.0, after[n]), 3) if n in after else None)

@@ -150,7 +150,9 @@ class Connector(Protocol):
         ...
 
     def set_password(self, account: str, secret: Private[str], *, format: str) -> None:
-        """Give an account its new password, a hash of `format` (or the plain text for `plain`), and lift the gate for it.
+        """Give an account its new password, a hash of `format` (or the plain text for `plain`), and lift the gate for it if it has fallen.
+
+        Of an armed target the password alone is replaced: the gate ends it with all others that are older.
 
         Raises NotFound for no such account, BadInput for a format the target does not take.
         """

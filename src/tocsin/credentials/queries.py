@@ -17,13 +17,13 @@ from . import cutover as cutovers
 from . import erasure as erasures
 from . import lease, policy
 from .bearers import bearer_lives, caller
-from .connectors.targets import ACTIVE, known
+from .connectors.targets import known, slowest
 from .connectors.targets import status as status_of_connector
 from .contacts import contacts_frozen_until
 from .digests import digest
 from .filter.doors import check_filter
 from .gate.keys import api_keys
-from .models import Account, Cutover, CutoverAck, Epoch, Population, Reject, Target
+from .models import Account, Cutover, CutoverAck, Epoch, Population, Reject
 from .overview import epoch_lines, overviews
 from .room.read import reset_capacity, room_status
 from .second.factors import holdings, offer_passkey, offer_totp, offered_totp
@@ -213,9 +213,7 @@ def connector(name: str) -> ConnectorInfo:
 
 def write_rate(population: str = "customers") -> float | None:
     """Return how many new passwords per second the slowest armed target of a population takes, None if none sets a limit."""
-    rates = Target.objects.filter(population__name=population, state__in=ACTIVE, write_rate_per_s__isnull=False)
-    slowest: float | None = rates.order_by("write_rate_per_s").values_list("write_rate_per_s", flat=True).first()
-    return slowest
+    return slowest(population)
 
 
 def reset_counts(incident: int) -> ResetCounts:

@@ -243,6 +243,9 @@ class CutoverInfo:
     contacts_changed: int = 0  # people whose contact points changed since the first possible entry
     containment: tuple[ContainmentFinding, ...] = ()  # reached systems that have credentials in hand; of an armed cutover, as it stands now
     override: str = ""
+    not_armed: tuple[
+        str, ...
+    ] = ()  # configured connectors of the population where it would end nothing; of an armed cutover, as it stands now
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -263,8 +266,11 @@ class CutoverInfo:
         return tuple(c.system for c in self.containment if not c.contained)
 
     def overriding(self, reason: str) -> dict[str, Any]:
-        """Return what two people sign who commit although systems are not contained: the same, with these systems and their reason."""
-        return {**self.payload, "containment_override": {"systems": list(self.uncontained), "reason": reason}}
+        """Return what two people sign who commit although systems are not contained or not armed: the same, with these and their reason."""
+        signed = {**self.payload, "containment_override": {"systems": list(self.uncontained), "reason": reason}}
+        if self.not_armed:
+            signed["containment_override"]["not_armed"] = list(self.not_armed)
+        return signed
 
     @property
     def erase_payload(self) -> dict[str, Any]:
@@ -298,7 +304,10 @@ class TargetGate:
 
 @dataclass(frozen=True, slots=True)
 class CommitReport:
-    """A committed cutover: the new epoch, the milliseconds of its transaction and until it was sealed, the nodes, and the connectors."""
+    """A committed cutover: the new epoch, the milliseconds of its transaction and until it was sealed, the nodes, and the connectors.
+
+    `gates_ms` is until the last connector's gate had fallen, or failed, and was tried with canaries; it runs beside the sealing. 0 without connectors.
+    """
 
     cutover: int
     epoch: int
@@ -306,6 +315,18 @@ class CommitReport:
     sealed_ms: float
     nodes: tuple[NodeSeal, ...]
     connectors: tuple[TargetGate, ...] = ()
+    gates_ms: float = 0.0
+
+    @property
+    def shortfalls(self) -> tuple[str, ...]:
+        """Return what this commit has not ended or not proved, in words; empty if everything fell and held."""
+        left = [
+            f"the gate of {c.name} has not fallen: {c.problem}" if not c.gated else f"canaries of {c.name} are red: {c.problem}"
+            for c in self.connectors
+            if c.problem or not c.gated
+        ]
+        lapsed = [n.node for n in self.nodes if not n.acked]
+        return (*left, *([f"{', '.join(lapsed)} did not answer; its lease has run out"] if lapsed else []))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@
                reset_from_address (default: password@ the domain of from_address)
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
-    [gate]     unknown = "refuse" | "allow", subject_header, rate_per_s
+    [gate]     unknown = "refuse" | "allow", subject_header, rate_per_s, opens = "delivery" | "reset" (what opens the gate after a cutover;
+               default: "delivery" if a connector of the customers is configured, else "reset")
     [vault]    socket (default HOME/vault/vault.sock)
     [keys]     service (dotted path of an adapter)
     [passwords] filter (a filter of breached passwords; empty: the built-in one), range_url (a range API to ask too; empty: none),
@@ -46,6 +47,7 @@ RANGE_FAILS = ("open", "closed")
 PEPPER_NAME = re.compile(r"pepper(_[a-z0-9]{1,20})?")
 PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "api", "postoffice", "owner")
 GATE_UNKNOWN = ("refuse", "allow")
+GATE_OPENS = ("", "delivery", "reset")
 ESTATE_KINDS = ("demo", "drill", "live")
 CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit")}
 CONNECTOR_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -143,6 +145,7 @@ class Gate:
     unknown: str = "refuse"
     subject_header: str = "X-Tocsin-Subject"
     rate_per_s: float = 20_000.0
+    opens: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,17 @@ class Config:
     connectors: Mapping[str, ConnectorTable] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials)
     surge: Surge = field(default_factory=Surge)
+
+    @property
+    def gate_waits(self) -> bool:
+        """Tell whether the gate waits until a system of the company's own is known to have the new password; a reset alone opens nothing then.
+
+        With a connector the company has such a system, and nothing else says that it knows the new password. Without one nothing would ever
+        say so, and waiting by default would shut out everybody whose password Tocsin itself checks.
+        """
+        if self.gate.opens:
+            return self.gate.opens == "delivery"
+        return any(c.population == "customers" for c in self.connectors.values())
 
 
 SECTIONS: dict[str, type] = {
@@ -338,6 +352,8 @@ def _gate_faults(gate: Gate) -> list[Fault]:
     faults = []
     if gate.unknown not in GATE_UNKNOWN:
         faults.append(Fault("gate.unknown", repr(gate.unknown), f"one of {', '.join(GATE_UNKNOWN)}"))
+    if gate.opens not in GATE_OPENS:
+        faults.append(Fault("gate.opens", repr(gate.opens), f"one of {', '.join(GATE_OPENS[1:])}"))
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", gate.subject_header):
         faults.append(Fault("gate.subject_header", repr(gate.subject_header), "a header name of letters, digits and dashes"))
     if gate.rate_per_s <= 0:

@@ -76,15 +76,32 @@ def steer(incident: int, *, at: datetime) -> Steered | None:
         mine = Steering.objects.select_for_update().get(mailing=mailing.mailing)
         allowed = _allowed(mailing, mine)
         busy = {lane.lane: lane.waiting + lane.deferred for lane in mailing.lanes if lane.waiting + lane.deferred}
-        decided = policy.steered(Pace(
-            waiting_mails=sum(busy.values()), allowed_per_s=sum(allowed[lane] for lane in busy), resets_per_s=capacity.per_s,
-            waiting_people=capacity.waiting, left_s=(mailing.deadline_at - at).total_seconds() if mailing.deadline_at else None,
-            click_rate=policy.click_rate(requested=requested - mine.requested_before, handed_over=mailing.handed_over,
-                                         least=settings.click_rate)))
+        decided = policy.steered(
+            Pace(
+                waiting_mails=sum(busy.values()),
+                allowed_per_s=sum(allowed[lane] for lane in busy),
+                resets_per_s=capacity.per_s,
+                waiting_people=capacity.waiting,
+                left_s=(mailing.deadline_at - at).total_seconds() if mailing.deadline_at else None,
+                click_rate=policy.click_rate(
+                    requested=requested - mine.requested_before, handed_over=mailing.handed_over, least=settings.click_rate
+                ),
+            )
+        )
         if decided.by == "deadline" and mine.by != "deadline":
-            evidence.record(EventType.PACE_ABOVE_RESETS, at=at, actor=ACTOR, incident=incident, body={
-                "mailing": mailing.mailing, "milli_per_s": round(decided.rate_per_s * 1000), "waiting": mailing.waiting,
-                "milli_resets_per_s": round(capacity.per_s * 1000), "waiting_people": capacity.waiting})
+            evidence.record(
+                EventType.PACE_ABOVE_RESETS,
+                at=at,
+                actor=ACTOR,
+                incident=incident,
+                body={
+                    "mailing": mailing.mailing,
+                    "milli_per_s": round(decided.rate_per_s * 1000),
+                    "waiting": mailing.waiting,
+                    "milli_resets_per_s": round(capacity.per_s * 1000),
+                    "waiting_people": capacity.waiting,
+                },
+            )
         _hold(mailing, mine, allowed, busy, decided, at=at)
     return decided
 
@@ -95,7 +112,9 @@ def _allowed(mailing: MailingStatus, mine: Steering) -> dict[int, float]:
     return {lane: float(mine.base.get(str(lane), rate)) if mine.held.get(str(lane)) == rate else rate for lane, rate in now.items()}
 
 
-def _hold(mailing: MailingStatus, mine: Steering, allowed: dict[int, float], busy: dict[int, int], decided: Steered, *, at: datetime) -> None:
+def _hold(
+    mailing: MailingStatus, mine: Steering, allowed: dict[int, float], busy: dict[int, int], decided: Steered, *, at: datetime
+) -> None:
     """Set the lanes that have mails to go to their shares of a rate, or back to what people allow; keep what was put aside."""
     now = {lane.lane: lane.rate_per_s_max for lane in mailing.lanes}
     if decided.rate_per_s >= sum(allowed[lane] for lane in busy):

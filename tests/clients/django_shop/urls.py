@@ -31,9 +31,19 @@ def sso(request):
     return HttpResponse("in")
 
 
+def api(request):
+    """Answer a request that a token in its header authenticates, as token authentication of Django REST framework does."""
+    from tocsin_django_gate.tokens import user_passes_gate
+
+    name = request.headers.get("Authorization", "").removeprefix("Token of ")
+    user = get_user_model().objects.filter(username=name).first()
+    return HttpResponse("served") if user_passes_gate(user) else HttpResponse("refused", status=403)
+
+
 urlpatterns = [
     path("login", LoginView.as_view(template_name="login.html")),
     path("account", account),
     path("sso", sso),
+    path("api", api),
     path("admin/", admin.site.urls),
 ]

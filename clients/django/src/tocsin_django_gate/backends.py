@@ -5,7 +5,8 @@
 It never lets anybody in by itself: it returns None, and the next backend checks the password, or it raises PermissionDenied, which ends the
 log-in (Django then tries no further backend). A refusal takes as long as a wrong password does, and a name that nobody has is asked about
 under a number that nobody has, so that neither answer nor time tells a stranger who has set a new password. Log-ins without a password (single
-sign-on, tokens) are left to the middleware, which asks about every session.
+sign-on) are left to the middleware, which asks about every session. Requests without a session, by a token in a header, pass both by: see
+tokens.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A session bears the epoch that the gate named before its password was checked. It ends when the gate refuses its customer, or names a later epoch:
 then the session was opened before the cutover, or while it fell. A session without an epoch, from before this middleware was installed, counts
-as of epoch 1. Whether somebody came in by a password, single sign-on or a token makes no difference.
+as of epoch 1. Whether somebody opened the session by a password or by single sign-on makes no difference. A request without a session, which a
+view authenticates by a token in a header, is nobody's yet when it comes by here: its view asks with tokens.py.
 
 While the gate cannot be asked no session counts, and none is ended: the page is 503 for whoever is signed in, and a log-in that the gate could
 not be asked about says so instead of calling the password wrong.

@@ -55,7 +55,7 @@ def probe(name: str) -> None:
     from tocsin.credentials import actions
 
     with estate():
-        _emit(actions.probe_connector(name, at=clock.now()))
+        _emit(actions.probe_connector(name, at=clock.now(), by=actor()))
 
 
 @app_.command()

@@ -61,7 +61,10 @@ def arm(
 def commit(
     cutover: int,
     approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None,
-    override: Annotated[str, typer.Option(help="Why to go on although a reached system is not contained; both signatures cover it.")] = "",
+    override: Annotated[
+        str,
+        typer.Option(help="Why to go on although a reached system is not contained or a connector not armed; both signatures cover it."),
+    ] = "",
 ) -> None:
     """End every older credential of an armed cutover in one commit. The first call asks for the approval and exits 3."""
     from tocsin.credentials import actions

@@ -213,10 +213,15 @@ class Hosted(ABC):
         return TargetStatus(mark.state, mark.detail, mark.gated_at)
 
     def set_password(self, account: str, secret: Private[str], *, format: str) -> None:
-        """Set a password and put its owner among those who are through; older sessions and tokens of the account end first."""
+        """Set a password and put its owner among those who are through; older sessions and tokens of the account end first.
+
+        Before the gate falls nobody is put there: what is older than the gate ends by it, this password too.
+        """
         if format != PLAIN:
             raise BadInput.of("format", format, f"`{PLAIN}`: {self.kind} hashes by itself")
         self._give(account, secret)
+        if self._mark().state != "armed":
+            self._let_through(account)
 
     def write_rate_limit(self) -> float | None:
         """Return how many new passwords a second the documented limit leaves room for."""
@@ -301,7 +306,7 @@ class Hosted(ABC):
 
     @abstractmethod
     def _give(self, account: str, secret: Private[str]) -> None:
-        """Set a password, end older sessions and tokens, let through. Raises NotFound."""
+        """Set a password, end older sessions and tokens. Raises NotFound."""
 
     @abstractmethod
     def _let_through(self, account: str) -> bool:

@@ -172,7 +172,6 @@ class Adapter(Hosted):
         if answer.status_code == 400:
             raise BadInput.of("secret", "a password", "one that the connection's password policy allows")
         self._end_sessions(account)
-        self._let_through(account)
 
     def _let_through(self, account: str) -> bool:
         body = {"app_metadata": {METADATA: self._identity()}}

@@ -230,13 +230,14 @@ class Adapter:
         return TargetStatus(state, f"pool {self._pool}", gated_at)
 
     def set_password(self, account: str, secret: Private[str], *, format: str) -> None:
-        """Set a permanent password, end older tokens, and put the account into tocsin-through."""
+        """Set a permanent password, end older tokens, and put the account into tocsin-through; not before the gate falls, which ends this one too."""
         if format != PLAIN:
             raise BadInput.of("format", format, f"`{PLAIN}`: Cognito hashes by itself")
         self._pace()
         self._call("admin_set_user_password", Username=account, Password=secret.reveal(), Permanent=True)
         self._call("admin_user_global_sign_out", Username=account)
-        self._call("admin_add_user_to_group", Username=account, GroupName=THROUGH)
+        if self._stands(self._describe())[0] != "armed":
+            self._call("admin_add_user_to_group", Username=account, GroupName=THROUGH)
 
     def write_rate_limit(self) -> float | None:
         """Return the documented 25 a second, or what the options say."""

@@ -161,7 +161,6 @@ class Adapter(Hosted):
         if answer.status_code == 400:
             raise BadInput.of("secret", "a password", "one that the tenant's password policy allows")
         self.client.call("POST", f"{self._user(account)}/revokeSignInSessions", repeat=True)
-        self._let_through(account)
 
     def _let_through(self, account: str) -> bool:
         group = self._group()

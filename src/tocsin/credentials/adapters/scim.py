@@ -250,7 +250,7 @@ class Adapter:
         return TargetStatus(state, "", clock.parse_iso(mark["gated_at"]) if "gated_at" in mark else None)
 
     def set_password(self, account: str, secret: Private[str], *, format: str) -> None:
-        """Replace a user's password and put the user into tocsin-through."""
+        """Replace a user's password and put the user into tocsin-through; not before the gate falls, which ends this one too."""
         if format != PLAIN:
             raise BadInput.of("format", format, f"`{PLAIN}`: a SCIM provider hashes by itself")
         path = f"/Users/{quote(account, safe='')}"
@@ -263,7 +263,7 @@ class Adapter:
         group = self._group(THROUGH)
         if group is None:
             raise Refused("no gate is armed at this provider: there is nothing to let anybody through")
-        if account not in {member["value"] for member in group.get("members") or []}:
+        if self._mark()["state"] != "armed" and account not in {member["value"] for member in group.get("members") or []}:
             self._patch(f"/Groups/{group['id']}", [{"op": "add", "path": "members", "value": [{"value": account}]}])
 
     def write_rate_limit(self) -> float | None:

@@ -17,7 +17,7 @@ from datetime import datetime
 from django.db import connection, transaction
 
 from tocsin.credentials.lifts import LIFTS_MAX, lift
-from tocsin.credentials.models import Account, Outbox, Target
+from tocsin.credentials.models import Account, Epoch, Outbox, Target
 from tocsin.credentials.passwords import makers
 from tocsin.credentials.populations import open_population
 from tocsin.credentials.port import PLAIN
@@ -53,20 +53,18 @@ def outbox(password: Private[str], armed: Iterable[tuple[int, str]]) -> str:
 
 
 def on_its_way(population: str) -> bool:
-    """Tell whether a password that was set just now reaches systems of the company's own within moments: those behind the gate take it at once.
-
-    One that is armed only takes it when its gate falls, and nobody knows when that is.
-    """
-    return Target.objects.filter(population__name=population, state__in=targets.BEHIND_THE_GATE, formats__len__gt=0).exists()
+    """Tell whether a password that was set just now reaches systems of the company's own within moments: armed ones take it as gated ones do."""
+    return Target.objects.filter(population__name=population, state__in=targets.ACTIVE, formats__len__gt=0).exists()
 
 
 def deliver(outbox: int, *, at: datetime) -> bool:
-    """Give one new password to its target and let its owner through; tell whether it was given. Done before, or not yet gated: nothing happens.
+    """Give one new password to its target, which lets its owner through; tell whether it was given. Done before, or not armed: nothing happens.
 
+    A target that is armed only takes it as well: until its gate falls the shop goes on letting people in, and by the password they have now.
     Raises Unavailable for the queue to come back. What the target will never take is kept as failed, in the log and in `status`.
     """
     row = Outbox.objects.select_related("target__population", "account").filter(pk=outbox).first()
-    if row is None or row.target.state not in targets.BEHIND_THE_GATE or row.account.subject is None:
+    if row is None or row.target.state not in targets.ACTIVE or row.account.subject is None:
         return False
     subject, target = row.account.subject, row.target
     account = subjects.external_ids([subject]).get(subject)
@@ -74,7 +72,7 @@ def deliver(outbox: int, *, at: datetime) -> bool:
         row.refresh_from_db()
         if row.state != "waiting" or row.sealed is None:
             return False
-        if row.epoch < target.epoch:  # a later cutover has ended this password before it arrived
+        if row.epoch < _epoch_of(row.account):  # a later cutover has ended this password before it arrived
             Outbox.objects.filter(pk=row.pk).update(state="replaced", sealed=None)
             return False
         Outbox.objects.filter(pk=row.pk).update(tries=row.tries + 1)
@@ -97,14 +95,19 @@ def _ended(row: Outbox, state: str, *, problem: str, at: datetime, subject: int)
     target = row.target
     salt = subjects.salts([subject]).get(subject)
     with transaction.atomic():
+        # The gate opens by this row. A lift would be of the epoch that stands now, which a cutover may have raised during the call.
         Outbox.objects.filter(pk=row.pk).update(state=state, sealed=None, problem=problem, done_at=at)
-        if state == "done":
-            lift([subject], source=target.name, at=at, population=target.population.name)
         if salt is not None:
             body = {"connector": target.name, "delivered": state == "done", "epoch": row.epoch, "format": row.format}
             evidence.record_subject(
                 EventType.PASSWORD_DELIVERED, at=at, actor="worker", incident=None, subject=subject, salt=salt, body=body
             )
+
+
+def _epoch_of(account: Account) -> int:
+    """Return the epoch that a password of this account must have: that of its own cohort, which a cutover of another one leaves alone."""
+    found = Epoch.objects.filter(population=account.population_id, cohort=account.cohort, cred_class="password")
+    return found.values_list("epoch", flat=True).get()
 
 
 def watch(name: str, *, at: datetime) -> int:

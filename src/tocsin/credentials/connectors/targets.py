@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,8 @@ from django.db.models import Max
 from tocsin.credentials.models import ConnectorSecret, Epoch, Outbox, PlantedCanary, Population, Target
 from tocsin.credentials.passwords import hashing, makers
 from tocsin.credentials.populations import open_population
-from tocsin.credentials.port import PLAIN, Connector, Gated, Presented, TargetCanary
+from tocsin.credentials.port import PLAIN, Connector, Finding, Gated, Presented, Probe, TargetCanary
+from tocsin.credentials.room.writes import set_write_rate
 from tocsin.credentials.types import ConnectorInfo, TargetGate
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
@@ -44,25 +46,38 @@ DRAIN_AFTER = timedelta(seconds=60)  # what was loaded before the gate has been 
 DRAIN_TICK_S = 2.0
 DRAIN_MAX = 10_000
 FAILED_KEPT_MAX = 1_000
+TO_THE_WORKER = "left to the worker"
+NOT_ARMED = "not armed: nothing has ended there"
 
 
 def set_secret(name: str, secret: Private[str], *, at: datetime, by: str) -> None:
-    """Seal what a connector signs in with. Raises BadInput for an empty or overlong one. A copy that the worker holds is renewed."""
+    """Seal what a connector signs in with. Raises BadInput for an empty or overlong one.
+
+    Raises Refused while a connector that signs in with it is active: the worker holds the secret of what two people have armed, and one person
+    alone does not put another in its place.
+    """
     size = len(secret.reveal().encode())
     if not 1 <= size <= SECRET_BYTES_MAX:
         raise BadInput.of("secret", f"{size} bytes", f"1 to {SECRET_BYTES_MAX} bytes")
     found = registry.table(name)
     with transaction.atomic():
-        row, _ = ConnectorSecret.objects.update_or_create(
-            name=found.secret, defaults={"rest": registry.rest(secret), "set_by": by, "set_at": at}
-        )
-        if row.live is not None:
-            registry.enliven(name)
+        held = ConnectorSecret.objects.select_for_update().filter(name=found.secret, live__isnull=False).exists()
+        tables = config.current().connectors
+        active = Target.objects.filter(state__in=ACTIVE).order_by("name").values_list("name", flat=True)
+        users = [n for n in active if n in tables and tables[n].secret == found.secret]
+        if held or users:
+            raise Refused(
+                f"the secret {found.secret} is in use by {', '.join(users) or name}, which is active: abort it first, then arm again"
+            )
+        ConnectorSecret.objects.update_or_create(name=found.secret, defaults={"rest": registry.rest(secret), "set_by": by, "set_at": at})
         evidence.record(EventType.CONNECTOR_SECRET_SET, at=at, actor=by, body={"connector": name, "secret": found.secret})
 
 
-def probe(name: str, *, at: datetime) -> ConnectorInfo:
-    """Look at a target and keep what was found; changes nothing there. Raises Unavailable with the target's reason."""
+def probe(name: str, *, at: datetime, by: str = "operator") -> ConnectorInfo:
+    """Look at a target and keep what was found; changes nothing there. An active one's write rate is the waiting room's at once.
+
+    Raises Unavailable with the target's reason.
+    """
     found = registry.connector(name).probe()
     row = _row(name)
     row.kind, row.formats, row.write_rate_per_s, row.probed_at = found.kind, list(found.formats), found.write_rate_per_s, at
@@ -70,10 +85,37 @@ def probe(name: str, *, at: datetime) -> ConnectorInfo:
         "subjects": found.subjects,
         "classes": list(found.classes),
         "drain_eta_s": found.drain_eta_s,
-        "findings": [dataclasses.asdict(f) for f in found.findings],
+        "findings": [dataclasses.asdict(f) for f in (*found.findings, *_unproven(found))],
     }
-    row.save(update_fields=["kind", "formats", "write_rate_per_s", "probed_at", "probe"])
+    with transaction.atomic():
+        row.save(update_fields=["kind", "formats", "write_rate_per_s", "probed_at", "probe"])
+        _keep_pace(row.population.name, at=at, by=by)
     return info(row)
+
+
+def slowest(population: str) -> float | None:
+    """Return how many new passwords per second the slowest active target of a population takes, None if none sets a limit."""
+    rates = Target.objects.filter(population__name=population, state__in=ACTIVE, write_rate_per_s__isnull=False, formats__len__gt=0)
+    found: float | None = rates.order_by("write_rate_per_s").values_list("write_rate_per_s", flat=True).first()
+    return found
+
+
+def _keep_pace(population: str, *, at: datetime, by: str) -> None:
+    """Tell the waiting room to let in no more than the slowest active target can be written to."""
+    set_write_rate(population, slowest(population), at=at, by=by)
+
+
+def _unproven(found: Probe) -> list[Finding]:
+    """Return what the battery cannot prove at this target: that a new password works, where it takes none from us."""
+    if "password" not in found.classes or found.formats:
+        return []
+    return [
+        Finding(
+            "warning",
+            "the connector can write no password here: nobody tries that a new one works behind the gate, and none set on our site arrives",
+            "set a password by hand in the system's own pages after the gate has fallen, and sign in with it",
+        )
+    ]
 
 
 def payload(name: str) -> dict[str, Any]:
@@ -93,7 +135,7 @@ def arm(name: str, *, approval: int | None, at: datetime, by: str) -> ConnectorI
     if approval is None:
         raise Refused(f"arming connector {name} needs two signatures", approval=staff.request("connectors.arm", wanted, by=by, at=at))
     staff_queries.require(approval, act="connectors.arm", payload=wanted)
-    looked = probe(name, at=at)
+    looked = probe(name, at=at, by=by)
     if blockers := [f for f in looked.findings if f["level"] == "blocker"]:
         raise Refused("; ".join(f"{f['text']}: {f['remedy']}" for f in blockers))
     made = registry.connector(name)
@@ -109,6 +151,7 @@ def arm(name: str, *, approval: int | None, at: datetime, by: str) -> ConnectorI
         row.canaries_tried = row.canaries_refused = 0
         row.save()
         registry.enliven(name)
+        _keep_pace(row.population.name, at=at, by=by)
         staff.close(approval, at=at)
         body = {**wanted, "approval": approval, "subjects": looked.subjects, "canaries": len(answers)}
         evidence.record(EventType.TARGET_ARMED, at=at, actor=by, body=body)
@@ -132,14 +175,25 @@ def gate(name: str, *, at: datetime, by: str) -> ConnectorInfo:
     return verify(name, at=at, by=by)
 
 
-def gate_all(population: str, *, at: datetime, by: str) -> tuple[TargetGate, ...]:
-    """Let the gates of a population's armed targets fall, side by side, after its cutover has committed; say what became of each.
+def not_armed(population: str) -> tuple[str, ...]:
+    """Return the configured connectors of a population that nobody has armed, by name: a cutover ends nothing there."""
+    active = {row.name for row in _of(population)}
+    return tuple(sorted(n for n, t in config.current().connectors.items() if t.population == population and n not in active))
 
-    One that fails is named here, in the log and in `status`, and the worker goes on trying; a process that may open no secret leaves all to it.
+
+@contextmanager
+def falling(population: str, *, at: datetime, by: str) -> Iterator[Callable[[], tuple[TargetGate, ...]]]:
+    """Let the gates of a population's armed targets fall, side by side, while the block runs; it gets what waits and says what became of each.
+
+    Call what it gets once: it writes the rows and proves the gates. One that failed is named there, in the log and in `status`, and the worker
+    goes on trying, as it does if this process dies meanwhile; a process that may open no secret leaves all to it. Those that nobody has armed
+    are named too.
     """
     rows = [r for r in _of(population) if r.name in config.current().connectors]
+    left = tuple(TargetGate(n, gated=False, took_ms=0.0, problem=NOT_ARMED) for n in not_armed(population))
     if not rows or not registry.may_act():
-        return tuple(TargetGate(r.name, gated=False, took_ms=0.0, problem="left to the worker") for r in rows)
+        yield lambda: tuple(TargetGate(r.name, gated=False, took_ms=0.0, problem=TO_THE_WORKER) for r in rows) + left
+        return
     ready: list[tuple[Target, Connector]] = []
     results: dict[str, Gated | TocsinError] = {}
     for row in rows:
@@ -156,8 +210,13 @@ def gate_all(population: str, *, at: datetime, by: str) -> tuple[TargetGate, ...
             return e
 
     with ThreadPoolExecutor(max_workers=min(PARALLEL_MAX, max(1, len(ready)))) as pool:
-        results |= dict(zip((row.name for row, _ in ready), pool.map(switch, [c for _, c in ready]), strict=True))
-    return tuple(_noted(row, results[row.name], epoch=epoch, at=at, by=by) for row in rows)
+        begun = {row.name: pool.submit(switch, made) for row, made in ready}
+
+        def became() -> tuple[TargetGate, ...]:
+            found = results | {name: switched.result() for name, switched in begun.items()}
+            return tuple(_noted(row, found[row.name], epoch=epoch, at=at, by=by) for row in rows) + left
+
+        yield became
 
 
 def _noted(row: Target, result: Gated | TocsinError, *, epoch: int, at: datetime, by: str) -> TargetGate:
@@ -284,7 +343,9 @@ def _abort(row: Target, *, approval: int | None, at: datetime, by: str) -> Conne
         row.draining, row.drain_cursor, row.change_cursor = False, None, None
         row.save()
         PlantedCanary.objects.filter(target=row).delete()
-        Outbox.objects.filter(target=row, state="waiting").update(state="replaced", sealed=None)
+        # What failed is over as well: the shop has no gate any more behind which its owner would have to wait.
+        Outbox.objects.filter(target=row, state__in=["waiting", "failed"]).update(state="replaced", sealed=None)
+        _keep_pace(row.population.name, at=at, by=by)
         registry.withdraw(row.name, others=Target.objects.filter(state__in=ACTIVE).exclude(pk=row.pk).values_list("name", flat=True))
         if approval is not None:
             staff.close(approval, at=at)
@@ -295,9 +356,14 @@ def _abort(row: Target, *, approval: int | None, at: datetime, by: str) -> Conne
 def mind(*, at: datetime) -> None:
     """Enqueue what each target needs now: a gate that is behind its population's epoch, a look for changes, a step of draining.
 
+    The waiting room's limit follows the slowest of them.
+
     The worker calls this every two seconds; one job per target and kind waits at a time, so a slow target holds up no other.
     """
-    epochs = {p.pk: _epoch(p) for p in Population.objects.all()}
+    epochs = {}
+    for home in Population.objects.all():
+        epochs[home.pk] = _epoch(home)
+        _keep_pace(home.name, at=at, by="worker")  # what a crash or another hand has left otherwise; writes nothing where nothing differs
     for row in Target.objects.filter(state__in=ACTIVE):
         now = epochs[row.population_id]
         if row.name not in config.current().connectors:
@@ -310,6 +376,7 @@ def mind(*, at: datetime) -> None:
             _ask("watch_target", row.name)
             if row.draining and row.gated_at is not None and at >= row.gated_at + DRAIN_AFTER:
                 _ask("drain_target", row.name)
+        if row.epoch <= now:
             waiting = Outbox.objects.filter(target=row, state="waiting", tries=0, created_at__lt=at - timedelta(seconds=5))
             for outbox in waiting.order_by("pk").values_list("pk", flat=True)[:DRAIN_MAX]:
                 _ask("deliver_password", row.name, outbox=outbox)

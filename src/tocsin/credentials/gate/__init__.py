@@ -5,7 +5,9 @@
     keys.py    the keys with which shops ask; stored as SHA-256
 
 Which answers may come from memory. *Closed to open* is safe to learn late, *open to closed* is not. Whatever closes (a cutover, a widening)
-raises the version of the epoch vector in the same commit; lifts, resets and new accounts only open. So "open" is remembered under the version
+raises the version of the epoch vector in the same commit; lifts and new accounts only open. One thing closes without a version: a reset of
+somebody who is through already, for as long as the new password is on its way to a company's system. "Open" may then be answered a while
+longer; the older password, which that person chose after the cutover, is what it lets in. So "open" is remembered under the version
 it was read in and never beyond it, and "closed" is asked anew, at most REFUSED_KEPT_S after it was asked last: whoever has a new password is
 through within a second, without a feed of changes.
 

@@ -13,7 +13,7 @@ import numpy as np
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from numpy.typing import NDArray
 
-from tocsin.kernel import clock, sql
+from tocsin.kernel import clock, config, sql
 from tocsin.kernel.errors import BadInput, Fault, Unavailable, ensure
 
 from ..lease import NodeLease
@@ -137,7 +137,7 @@ class Gate:
                 cursor.execute(sql.text("credentials", "gate_version"))
                 if int(cursor.fetchone()[0]) != board.version:
                     return
-                with cursor.copy(sql.text("credentials", "gate_open")) as copy:
+                with cursor.copy(sql.text("credentials", "gate_delivered" if config.current().gate_waits else "gate_open")) as copy:
                     for accounts, epochs in _copied(copy):
                         if self._board is not board:
                             raise _ReplacedError
@@ -252,7 +252,7 @@ def _rows(subjects: list[str]) -> list[tuple[str, int | None, bool, int, int]]:
     """Ask once more on a new connection if the one of this thread has died since it was used last. Raises Unavailable."""
     for last in (False, True):
         try:
-            return sql.rows("credentials", "gate_ask", subjects=subjects)
+            return sql.rows("credentials", "gate_ask", subjects=subjects, waits=config.current().gate_waits)
         except (OperationalError, InterfaceError):
             connection.close()
             if last:

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from tocsin.credentials import actions
 from tocsin.credentials import queries as credentials
-from tocsin.credentials.types import BREACH_CLASSES, CutoverInfo, CutoverOverview, CutoverStatus, EpochLine
+from tocsin.credentials.types import BREACH_CLASSES, CommitReport, CutoverInfo, CutoverOverview, CutoverStatus, EpochLine
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
 from tocsin.incidents import queries as incidents
@@ -119,7 +119,7 @@ def commit(request: HttpRequest, incident: int, cutover: int) -> HttpResponse:
         request,
         incident,
         lambda: actions.commit(cutover, approval=approval, at=clock.now(), by=who(request)),
-        "Committed: every older credential is dead.",
+        _committed,
     )
 
 
@@ -145,11 +145,19 @@ def widen(request: HttpRequest, incident: int, cutover: int) -> HttpResponse:
     )
 
 
-def _act(request: HttpRequest, incident: int, act: Callable[[], object], done: str) -> HttpResponse:
-    """Do one act and lead back to the page with what came of it."""
+def _committed(report: CommitReport) -> tuple[str, bool]:
+    """Say what a commit has done, and whether that is all it should have done."""
+    if not report.shortfalls:
+        return "Committed: every older credential is dead.", True
+    return f"Committed: every older credential is dead on our own site. But: {'; '.join(report.shortfalls)}.", False
+
+
+def _act(request: HttpRequest, incident: int, act: Callable[[], Any], done: str | Callable[[Any], tuple[str, bool]]) -> HttpResponse:
+    """Do one act and lead back to the page with what came of it: the same words each time, or those that are made from its result."""
     try:
-        act()
-        messages.success(request, done)
+        result = act()
+        words, good = (done, True) if isinstance(done, str) else done(result)
+        (messages.success if good else messages.warning)(request, words)
     except Refused as e:
         if e.approval is not None:
             messages.info(request, f"Approval {e.approval}: {e}. Both people sign it with their key files.")
@@ -257,8 +265,14 @@ def _range(epochs: Any) -> str:
 
 
 def _blockers(info: CutoverInfo) -> list[str]:
-    """Return the reached systems with credentials in hand that are not contained: they stop the commit."""
-    return [f"{s} has credentials in hand and is not contained" for s in info.uncontained]
+    """Return what stops the commit: reached systems with credentials in hand that are not contained, and connectors that nobody has armed."""
+    said = [
+        f"{s} has credentials in hand and is not contained: the commit is refused until two people have determined that it is."
+        for s in info.uncontained
+    ]
+    return said + [
+        f"{c} is configured and not armed: the commit is refused until it is, or two people say why not." for c in info.not_armed
+    ]
 
 
 def _approval(approval: ApprovalInfo) -> dict[str, Any]:
