@@ -113,9 +113,21 @@ def main() -> None:
         rows[name] = {"ms_median": round(statistics.median(values), 1), "ms_min": round(min(values), 1), "ms_max": round(max(values), 1)}
         print(f"  {name:36} median {rows[name]['ms_median']:8.1f}  ({rows[name]['ms_min']}-{rows[name]['ms_max']})")
     (ROOT / "bench" / "results").mkdir(exist_ok=True)
-    (ROOT / "bench" / "results" / "exposure.json").write_text(json.dumps({
-        "bench": "exposure", "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": f"{os.cpu_count()} x {platform.machine()}",
-        "load": os.getloadavg(), "python": platform.python_version(), "rounds": rounds, "rows": rows}, indent=1) + "\n")
+    (ROOT / "bench" / "results" / "exposure.json").write_text(
+        json.dumps(
+            {
+                "bench": "exposure",
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": f"{os.cpu_count()} x {platform.machine()}",
+                "load": os.getloadavg(),
+                "python": platform.python_version(),
+                "rounds": rounds,
+                "rows": rows,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -212,7 +212,9 @@ def stock(home: Estate, users: int) -> Iterator[tuple[subprocess.Popen[bytes], i
     ):
         (folder / "stock" / f"{name}.py").write_text(text)
     env = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"} | {"PYTHONPATH": str(folder)}
-    made = subprocess.run([sys.executable, "-m", "stock.make", str(users)], env=env, cwd=folder, capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        [sys.executable, "-m", "stock.make", str(users)], env=env, cwd=folder, capture_output=True, text=True, check=False
+    )
     if made.returncode:
         raise SystemExit(made.stderr[-2000:])
     options = ("--port", str(port), "--workers", "1", "--blocking-threads", str(THREADS["public"]))

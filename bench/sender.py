@@ -28,7 +28,8 @@ from email.message import EmailMessage
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TEXT = """Dear {{name}},
+TEXT = (
+    """Dear {{name}},
 
 on 15 January 2012 an intruder reached a server of ours. What could be read there: your name, your e-mail address, your billing and shipping
 address, your phone number, the last four digits of your card and your password in scrambled form. Full card numbers are kept elsewhere and
@@ -39,7 +40,9 @@ a new one. If you used the old password anywhere else, change it there too. This
 
 Your case code is {{code}}. Type it on our page "did you send this?" and it will tell you that we did.
 
-""" + "We are sorry. Questions are answered by e-mail; our telephones are closed, because every one of us is writing answers.\n" * 5
+"""
+    + "We are sorry. Questions are answered by e-mail; our telephones are closed, because every one of us is writing answers.\n" * 5
+)
 HTML = "<html><body>" + "".join(f"<p>{p}</p>\n" for p in TEXT.split("\n\n")) + "</body></html>"
 CONNECTIONS = 8
 
@@ -72,8 +75,10 @@ def main() -> None:
         os.environ["DJANGO_SETTINGS_MODULE"] = "tocsin.settings"
         (Path(folder) / "tocsin.toml").write_text('[estate]\nkind = "drill"\n')
         import django
+
         django.setup()
         from tocsin.kernel.sealing import create_all
+
         create_all()
         sink = subprocess.Popen([sys.executable, "-m", "bench.sink"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert sink.stdout is not None
@@ -86,10 +91,12 @@ def main() -> None:
 
 def run(port: int, home: Path, messages: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Return (CPU us per message, messages per second of wall-clock) of each contestant in each round."""
-    contestants = {"tocsin, RSA-2048, journal": lambda: ours(port, home, messages),
-                   "tocsin, unsigned path": lambda: unsigned(port, home, messages),
-                   "smtplib, ready bytes": lambda: smtp_ready(port, messages),
-                   "smtplib + EmailMessage + dkimpy": lambda: smtp_dkimpy(port, home, max(30, messages // 100))}
+    contestants = {
+        "tocsin, RSA-2048, journal": lambda: ours(port, home, messages),
+        "tocsin, unsigned path": lambda: unsigned(port, home, messages),
+        "smtplib, ready bytes": lambda: smtp_ready(port, messages),
+        "smtplib + EmailMessage + dkimpy": lambda: smtp_dkimpy(port, home, max(30, messages // 100)),
+    }
     results: dict[str, list[tuple[float, float]]] = {name: [] for name in ["openssl rsa2048 sign", *contestants]}
     for _ in range(rounds):
         limit = openssl_sign_us()
@@ -116,10 +123,17 @@ def ours(port: int, home: Path, messages: int) -> int:
     relay = load("tocsin.mail.adapters.smtp.SmtpRelay")("127.0.0.1", port, helo="bench.example")
     sent = 0
     for block in range(messages // 1000):
-        recipients = [Recipient(n, f"person{n}@mailbox.example", {"name": f"Person {n}", "code": f"AB{n:06}"}, f"1/{block}/{n}")
-                      for n in range(1000)]
-        outcomes = actions.send_block(BlockToSend(block, 1, [template], recipients, datetime.now(UTC)), transport=relay,
-                                      pace=Pace(CONNECTIONS, 1000, 1e6), renew=lambda: None, stopped=lambda: False, home=home)
+        recipients = [
+            Recipient(n, f"person{n}@mailbox.example", {"name": f"Person {n}", "code": f"AB{n:06}"}, f"1/{block}/{n}") for n in range(1000)
+        ]
+        outcomes = actions.send_block(
+            BlockToSend(block, 1, [template], recipients, datetime.now(UTC)),
+            transport=relay,
+            pace=Pace(CONNECTIONS, 1000, 1e6),
+            renew=lambda: None,
+            stopped=lambda: False,
+            home=home,
+        )
         sent += sum(1 for o in outcomes if o.kind == "handed_over")
         actions.close_block(block, home)
     if sent != messages // 1000 * 1000:
@@ -183,8 +197,12 @@ def report(results: dict[str, list[tuple[float, float]]], messages: int, rounds:
     for name, values in results.items():
         costs = [c for c, _ in values]
         middle, wall = round(statistics.median(costs), 1), round(statistics.median(w for _, w in values), 1)
-        rows[name] = {"cpu_us_median": middle, "cpu_us_min": round(min(costs), 1), "cpu_us_max": round(max(costs), 1),
-                      "per_s_wall_median": wall}
+        rows[name] = {
+            "cpu_us_median": middle,
+            "cpu_us_min": round(min(costs), 1),
+            "cpu_us_max": round(max(costs), 1),
+            "per_s_wall_median": wall,
+        }
         print(f"  {name:34} median {middle:9.1f}  ({min(costs):.1f}-{max(costs):.1f})  wall {wall:9.1f}/s")
     mine = [limit_ / c for (limit_, _), (c, _) in zip(results["openssl rsa2048 sign"], results["tocsin, RSA-2048, journal"], strict=True)]
     ratio = statistics.median(mine)
@@ -195,10 +213,25 @@ def report(results: dict[str, list[tuple[float, float]]], messages: int, rounds:
     folder.mkdir(exist_ok=True)
     described = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     processor = next((line.split(":", 1)[1].strip() for line in described if line.startswith("model name")), platform.processor())
-    (folder / "sender.json").write_text(json.dumps({
-        "bench": "sender", "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": f"{os.cpu_count()} x {processor}",
-        "load": os.getloadavg(), "python": platform.python_version(), "messages": messages, "rounds": rounds, "openssl_us": limit,
-        "ratio_to_openssl": round(ratio, 3), "times_cheaper_than_smtplib_dkimpy": round(peer, 1), "rows": rows}, indent=1) + "\n")
+    (folder / "sender.json").write_text(
+        json.dumps(
+            {
+                "bench": "sender",
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": f"{os.cpu_count()} x {processor}",
+                "load": os.getloadavg(),
+                "python": platform.python_version(),
+                "messages": messages,
+                "rounds": rounds,
+                "openssl_us": limit,
+                "ratio_to_openssl": round(ratio, 3),
+                "times_cheaper_than_smtplib_dkimpy": round(peer, 1),
+                "rows": rows,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

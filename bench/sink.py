@@ -41,7 +41,7 @@ class Sink(asyncio.Protocol):
                 else:
                     self.take(buffer[:end])
                     out.append(b"250 2.0.0 taken\r\n")
-                    buffer = buffer[end + 5:]
+                    buffer = buffer[end + 5 :]
                 self.in_data = False
                 continue
             line, newline, rest = buffer.partition(b"\r\n")
@@ -71,7 +71,7 @@ class Sink(asyncio.Protocol):
         Sink.received += 1
         if self.record_fd >= 0:
             at = content.find(b"\r\nMessage-ID: ")
-            os.write(self.record_fd, content[at + 14:content.find(b"\r\n", at + 2)] + b" " + self.rcpt + b"\n")
+            os.write(self.record_fd, content[at + 14 : content.find(b"\r\n", at + 2)] + b" " + self.rcpt + b"\n")
 
 
 async def main() -> None:

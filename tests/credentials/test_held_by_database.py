@@ -68,7 +68,8 @@ def test_no_process_moves_an_epoch_but_by_a_cutover(shop: Path, role: str) -> No
         refused("permission denied", "UPDATE credentials_population SET name = 'x'")
         refused(
             "permission denied",
-            "INSERT INTO credentials_epoch (population_id, cohort, class, epoch, highest, state) SELECT id, 9, 'password', 1, 1, 'open' FROM credentials_population",
+            "INSERT INTO credentials_epoch (population_id, cohort, class, epoch, highest, state) "
+            "SELECT id, 9, 'password', 1, 1, 'open' FROM credentials_population",
         )
         refused("permission denied", "INSERT INTO credentials_raised (cutover_id, from_epochs, to_epoch) VALUES (%s, '{}', 2)", cutover)
         # A row made to look like a committed cutover lowers nothing: it has raised nothing.
@@ -102,7 +103,13 @@ def test_an_abort_lowers_once_and_not_after_erasure_has_begun(shop: Path) -> Non
         refused("cannot be taken back", "SELECT credentials_restore_epochs(%s)", second)
         ask("UPDATE credentials_cutover SET erasing_at = now() WHERE id = %s", first)
         refused("cannot be taken back", "SELECT credentials_restore_epochs(%s)", first)
-        refused("has begun", "UPDATE credentials_cutover SET erasing_at = NULL WHERE id = %s", first)
+        ask(
+            "INSERT INTO credentials_erasure (cutover_id, first_account, last_account, erased, held, state, attempt, fence, lease_until) "
+            "VALUES (%s, 1, 2, 0, 0, 'open', 0, 0, now())",
+            first,
+        )
+        ask("UPDATE credentials_cutover SET erasing_at = NULL WHERE id = %s", first)
+        refused("cannot be taken back", "SELECT credentials_restore_epochs(%s)", first)
     assert epochs() == {(2, 3)}
 
 

@@ -32,6 +32,7 @@ from .populations import open_population as open_population
 from .types import BREACH_CLASSES, ClassProposal, CommitReport, CutoverInfo, NodeSeal
 
 SEAL_POLL_S = 0.01
+NO_CANARIES = "no canaries are planted: nothing would prove that old credentials end. `tocsin credentials canaries plant`"
 
 
 def arm(
@@ -220,10 +221,12 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
 
 def info(row: Cutover) -> CutoverInfo:
     """Return a cutover as a value, with what surrounds it counted."""
+    canaries = Canary.objects.filter(account__population=row.population).count()
     return value(
         row,
+        findings=(NO_CANARIES,) if row.state == "armed" and not canaries else (),
         containment=tuple(incidents.containment(row.incident)) if row.incident is not None and row.state == "armed" else (),
-        canaries=Canary.objects.filter(account__population=row.population).count(),
+        canaries=canaries,
         staff_untouched=Account.objects.filter(population__name="staff").exclude(population=row.population).count(),
         proposal=propose(row.incident),
     )
@@ -236,6 +239,7 @@ def value(
     staff_untouched: int = 0,
     containment: tuple[ContainmentFinding, ...] = (),
     proposal: ClassProposal | None = None,
+    findings: tuple[str, ...] = (),
 ) -> CutoverInfo:
     """Return a cutover as a value, from its row and what the caller has counted."""
     return CutoverInfo(
@@ -261,6 +265,7 @@ def value(
         contacts_changed=row.report.get("contacts_changed", 0),
         containment=containment,
         override=row.override,
+        findings=findings,
     )
 
 

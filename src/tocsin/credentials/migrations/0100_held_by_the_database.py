@@ -11,7 +11,7 @@
   seal_epochs, open_population, new_cohort
                  the other writes of credentials_epoch, on which no process has INSERT or UPDATE
 The signatures of two people are checked by the process that calls. What a cutover names no process may
-change (sql/grants.sql), and a trigger keeps an erasure begun. Each function names its search_path, and nobody may execute it until sql/grants.sql says so.
+change (sql/grants.sql); that an erasure has begun the ledger tells too, from which no process deletes. Each function names its search_path, and nobody may execute it until sql/grants.sql says so.
 """
 
 import django.db.models.deletion
@@ -137,7 +137,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp 
 DECLARE c credentials_cutover; kept credentials_raised; wanted int; there int;
 BEGIN
   SELECT * INTO c FROM credentials_cutover
-  WHERE id = p_cutover AND state IN ('committed', 'sealed') AND erasing_at IS NULL FOR NO KEY UPDATE;
+  WHERE id = p_cutover AND state IN ('committed', 'sealed') AND erasing_at IS NULL
+    AND NOT EXISTS (SELECT FROM credentials_erasure x WHERE x.cutover_id = p_cutover) FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'cutover % cannot be taken back', p_cutover;
   END IF;
@@ -185,17 +186,8 @@ BEGIN
   ON CONFLICT DO NOTHING;
 END $$;
 
-CREATE FUNCTION credentials_erasure_stays() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
-BEGIN
-  IF OLD.erasing_at IS NOT NULL AND NEW.erasing_at IS DISTINCT FROM OLD.erasing_at THEN
-    RAISE EXCEPTION 'the erasure of cutover % has begun', OLD.id;
-  END IF;
-  RETURN NEW;
-END $$;
-CREATE TRIGGER credentials_erasure_stays BEFORE UPDATE ON credentials_cutover FOR EACH ROW EXECUTE FUNCTION credentials_erasure_stays();
-
 REVOKE ALL ON FUNCTION credentials_own_node, credentials_raise_epochs, credentials_restore_epochs, credentials_seal_epochs,
-  credentials_open_population, credentials_new_cohort, credentials_erasure_stays FROM PUBLIC;
+  credentials_open_population, credentials_new_cohort FROM PUBLIC;
 """
 
 

@@ -27,7 +27,7 @@ REVOKE ALL ON FUNCTION credentials_room_report, credentials_room_lead, credentia
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_raised FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_own_node, credentials_raise_epochs, credentials_restore_epochs, credentials_seal_epochs, credentials_open_population,
-  credentials_new_cohort, credentials_erasure_stays
+  credentials_new_cohort
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_dead_link FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_erasure, credentials_heldhashes, credentials_contactrequest
