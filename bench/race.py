@@ -238,7 +238,7 @@ def keep_trying(n: int, accounts: int, stop: threading.Event, tried: list[int]) 
             cursor.execute("SELECT race_now_us()")
             began = cursor.fetchone()[0]
             count += 1
-            sid = sign_in.log_in(f"racer.{n}@mail.example", password, at=AT)
+            sid = sign_in.log_in(f"racer.{n}@mail.example", password, at=AT, counted=False)
             if sid is not None:
                 usable = queries.session(str(sid), at=AT) is not None
                 cursor.execute("INSERT INTO race_let_in VALUES (%s, %s, %s)", [sign_in.digest(str(sid)), began, usable])

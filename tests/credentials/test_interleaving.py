@@ -20,7 +20,8 @@ from django.db import connection, transaction
 from tests.credentials.schedule import Scheduler
 from tests.credentials.shop import AT, PEOPLE, Customer, enrol, open_shop
 from tocsin.credentials import actions, lease, queries
-from tocsin.credentials.models import Cutover, NodeLease, Population
+from tocsin.credentials.digests import digest
+from tocsin.credentials.models import Cutover, NodeLease, Population, Session
 from tocsin.credentials.passwords import hashing
 from tocsin.credentials.sign_in import login_of
 from tocsin.credentials.types import CutoverInfo
@@ -111,7 +112,7 @@ class World:
     def log_in(self, customer: Customer) -> None:
         mine = LogIn(customer, old=True, began=self.scheduler.now)
         self.log_ins.append(mine)
-        mine.sid = actions.log_in(customer.email, Private(customer.password), at=AT)
+        mine.sid = actions.log_in(customer.email, Private(customer.password), at=AT, counted=False)
         if mine.sid is not None:
             queries.session(mine.sid, at=AT)
 
@@ -129,7 +130,7 @@ class World:
         mine.done = True
         began = LogIn(customer, old=True, began=self.scheduler.now)
         self.log_ins.append(began)
-        began.sid = actions.log_in(customer.email, Private(password), at=AT)
+        began.sid = actions.log_in(customer.email, Private(password), at=AT, counted=False)
 
     def cut(self, *, abort: bool) -> None:
         try:
@@ -160,18 +161,25 @@ class World:
                 wrong.append(f"a session of a log-in begun at step {mine.began} outlived the cutover")
             if mine.sid is not None and mine.began > self.returned and not self.aborted:
                 wrong.append(f"a log-in begun at step {mine.began} succeeded after the commit returned at {self.returned}")
-            if self.aborted and mine.sid is not None and not live and mine.customer not in changed:
+            written = mine.sid is not None and Session.objects.filter(pk=digest(mine.sid)).exists()
+            if self.aborted and written and not live and mine.customer not in changed:
                 wrong.append(f"a session of step {mine.began} did not come back with the abort")
         for customer in CUSTOMERS:
-            again = actions.log_in(customer.email, Private(customer.password), at=AT) is not None
+            again = opens(customer, customer.password)
             if again != (self.aborted and customer not in changed):
                 wrong.append(f"the old password of {customer.external_id} {'works' if again else 'does not work'} at the end")
         for reset in self.resets:
             if not self.aborted and reset.done and reset.began > self.returned:
                 wrong.append("a link of before the cutover was good after it")
-            if not self.aborted and reset.done and actions.log_in(reset.customer.email, Private(reset.password), at=AT) is not None:
+            if not self.aborted and reset.done and opens(reset.customer, reset.password):
                 wrong.append("a password set with a link of before the cutover outlived it")
         return wrong
+
+
+def opens(customer: Customer, password: str) -> bool:
+    """Tell whether a password opens a session that lives."""
+    sid = actions.log_in(customer.email, Private(password), at=AT, counted=False)
+    return sid is not None and queries.session(sid, at=AT) is not None
 
 
 def approved(home: Path, act: str, payload: dict[str, object]) -> int:

@@ -2,13 +2,13 @@
 
 Tables: `credentials_population` (customers, staff), `credentials_epoch` (the oldest epoch still valid per population, cohort and class),
 `credentials_account`, `credentials_credential`, `credentials_session`, `credentials_resettoken`, `credentials_bearer` (remember_me, refresh,
-api_token), `credentials_factor` (totp, recovery_code, passkey), `credentials_steptries`; `credentials_cutover`, `credentials_cutoverack`,
+api_token), `credentials_factor` (totp, recovery_code, passkey), `credentials_steptries`; `credentials_cutover`, `credentials_raised`, `credentials_cutoverack`,
 `credentials_nodelease`, `credentials_canary`, `credentials_erasure`, `credentials_heldhashes`; `credentials_import`, `credentials_reject`;
 `credentials_lift`, `credentials_apikey` (folder `gate/`); `credentials_target`, `credentials_connectorsecret`, `credentials_plantedcanary`,
 `credentials_outbox` (folder `connectors/`); `credentials_room` and what stands beside it (folder `room/`); `credentials_letterrequest`,
 `credentials_affectedanswer`, `credentials_contactrequest`.
 Views `credentials_live_*`: the only surface through which a process reads a credential, and one that cannot yield a dead one. Functions (in
-the migrations named `..._functions` and 0002, 0003, 0011): the only way the public process writes.
+the migrations named `..._functions` and 0002, 0003, 0011, 0100): the only way the public process writes.
 
 Terms: *epoch*, an integer that only rises; a credential carries the epoch read in the statement that made it and lives while that is not
 below its class's. *Class*: password, session, remember_me, reset_token, ... *Cutover*: arm (a dry run), commit (two people), sealed (each

@@ -14,9 +14,9 @@ from .connectors.targets import gate as gate_connector
 from .connectors.targets import probe as probe_connector
 from .connectors.targets import verify as verify_connector
 from .contacts import ask_contact_change, change_contact, confirm_contact_change, send_contact_link
-from .cutover import abort, arm, commit, seal, widen
+from .cutover import abort
 from .ending import arm_end_of_sign_ins, end_sign_ins, start_reset
-from .erasure import erase, erase_due, erase_next
+from .erasure import erase, erase_due, erase_next, open_held
 from .filter.doors import build_filter
 from .gate.keys import create_api_key, revoke_api_key
 from .gate.node import join_as_gate
@@ -24,6 +24,7 @@ from .imports import import_hashes
 from .lease import join_as_node
 from .lifts import lift
 from .post import start_life
+from .proof import arm, commit, seal, widen
 from .reset import redeem, request_reset, send_changed, send_reset
 from .room.gate import close_room, enter_form, keep_place, knock, may_send, open_room
 from .room.limits import dead_link
@@ -82,6 +83,7 @@ __all__ = [
     "may_send",
     "mind",
     "new_codes",
+    "open_held",
     "open_room",
     "plant_canaries",
     "print_letters",

@@ -12,7 +12,7 @@ from uuid import uuid4
 from django.db import transaction
 
 from tocsin.kernel import config, sql
-from tocsin.kernel.errors import BadInput, Refused, ensure
+from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import open_sealed, seal
 
@@ -99,9 +99,20 @@ def try_canaries(cutover: int, *, at: datetime) -> CanaryReport:
 
     A class that the cutover leaves alone is not tried: it works before and after. What counts once (a code, a rotating token) is shown and not
     used up, so that the battery can be repeated; codes are presented as if the password had been right, for only so is the class itself tried.
-    Raises Refused if no canary holds a secret of one of the classes: silence would look like proof. A survivor is named by login and door, never by its secret.
+    Raises NotFound; Refused if no canary holds a secret of one of the classes: silence would look like proof. A survivor is
+    named by login and door, never by its secret.
     """
-    row = Cutover.objects.select_related("population").get(pk=cutover)
+    report, missing = battery(cutover, at=at)
+    if missing:
+        raise Refused(f"no canaries are planted for {', '.join(missing)}: plant some before the cutover")
+    return report
+
+
+def battery(cutover: int, *, at: datetime) -> tuple[CanaryReport, tuple[str, ...]]:
+    """As `try_canaries`, with the classes of which no canary holds a secret instead of Refused. Raises NotFound."""
+    row = Cutover.objects.select_related("population").filter(pk=cutover).first()
+    if row is None:
+        raise NotFound(f"no cutover {cutover}")
     population, accepted, tried = row.population.name, [], 0
     held: set[str] = set()
     for canary in Canary.objects.filter(account__population=row.population).order_by("pk")[:CANARIES_MAX]:
@@ -113,11 +124,10 @@ def try_canaries(cutover: int, *, at: datetime) -> CanaryReport:
             tried += 1
             if _opens(cred_class, known, canary.account_id, at=at, population=population):
                 accepted.append(f"{known['login']}: {cred_class}")
-    if missing := sorted(set(row.classes) - held):
-        raise Refused(f"no canaries are planted for {', '.join(missing)}: plant some before the cutover")
-    if row.state in {"committed", "sealed"}:
+    if tried and row.state in {"committed", "sealed"}:
         Cutover.objects.filter(pk=cutover).update(canaries_tried=tried, canaries_refused=tried - len(accepted))
-    return CanaryReport(tried=tried, accepted=len(accepted), refused=tried - len(accepted), survivors=tuple(accepted))
+    report = CanaryReport(tried=tried, accepted=len(accepted), refused=tried - len(accepted), survivors=tuple(accepted))
+    return report, tuple(sorted(set(row.classes) - held))
 
 
 def _opens(cred_class: str, known: dict[str, Any], account: int, *, at: datetime, population: str) -> bool:

@@ -7,7 +7,6 @@ notified. Crash before COMMIT: nothing happened, commit again. Crash after it: e
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -33,6 +32,7 @@ from .populations import open_population as open_population
 from .types import BREACH_CLASSES, ClassProposal, CommitReport, CutoverInfo, NodeSeal
 
 SEAL_POLL_S = 0.01
+NO_CANARIES = "no canaries are planted: nothing would prove that old credentials end. `tocsin credentials canaries plant`"
 
 
 def arm(
@@ -162,17 +162,7 @@ def commit(cutover: int, *, approval: int | None, at: datetime, by: str, overrid
         row = Cutover.objects.select_related("population").get(pk=cutover)  # under the lock: nobody else moves it now
         _must_be(row, "armed")
         ensure(value(row).payload.items() <= payload.items(), "a cutover changed after it was armed")
-        raised = sql.execute(
-            "credentials",
-            "raise_epochs",
-            population=row.population_id,
-            cohort=row.cohort,
-            classes=row.classes,
-            spared=row.spared,
-            to_epoch=row.to_epoch,
-            incident=row.incident,
-            at=at,
-        )
+        ((raised,),) = sql.rows("credentials", "raise_epochs", cutover=cutover, at=at)
         if raised != len(row.from_epochs):
             raise Refused(f"the epochs have moved since cutover {cutover} was armed: abort it and arm again")
         _moved(row, state="committed", approval=approval, committed_at=at, override=override.strip())
@@ -223,15 +213,7 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
         _must_be(row, "committed", "sealed")
         if row.erasing_at is not None:
             raise Refused(f"old hashes of cutover {cutover} are being erased since {clock.iso(row.erasing_at)}: there is no way back")
-        restored = sql.execute(
-            "credentials",
-            "restore_epochs",
-            population=row.population_id,
-            cohort=row.cohort,
-            classes=row.classes,
-            to_epoch=row.to_epoch,
-            from_epochs=json.dumps(row.from_epochs),
-        )
+        ((restored,),) = sql.rows("credentials", "restore_epochs", cutover=cutover)
         if restored != len(row.from_epochs):
             raise Refused(f"another cutover followed cutover {cutover}: abort that one first")
         _moved(row, state="aborted", aborted_at=at)
@@ -242,10 +224,12 @@ def abort(cutover: int, *, approval: int | None = None, at: datetime, by: str) -
 
 def info(row: Cutover) -> CutoverInfo:
     """Return a cutover as a value, with what surrounds it counted."""
+    canaries = Canary.objects.filter(account__population=row.population).count()
     return value(
         row,
+        findings=(NO_CANARIES,) if row.state == "armed" and not canaries else (),
         containment=tuple(incidents.containment(row.incident)) if row.incident is not None and row.state == "armed" else (),
-        canaries=Canary.objects.filter(account__population=row.population).count(),
+        canaries=canaries,
         staff_untouched=Account.objects.filter(population__name="staff").exclude(population=row.population).count(),
         proposal=propose(row.incident),
         not_armed=targets.not_armed(row.population.name) if row.state == "armed" else (),
@@ -260,6 +244,7 @@ def value(
     containment: tuple[ContainmentFinding, ...] = (),
     proposal: ClassProposal | None = None,
     not_armed: tuple[str, ...] = (),
+    findings: tuple[str, ...] = (),
 ) -> CutoverInfo:
     """Return a cutover as a value, from its row and what the caller has counted."""
     return CutoverInfo(
@@ -286,6 +271,7 @@ def value(
         containment=containment,
         override=row.override,
         not_armed=not_armed,
+        findings=findings,
     )
 
 
@@ -399,7 +385,7 @@ def _seal(row: Cutover, *, committed: datetime, started: float, commit_ms: float
     )
     with transaction.atomic():
         if Cutover.objects.filter(pk=row.pk, state="committed").update(state="sealed", sealed_at=at):
-            Epoch.objects.filter(population=row.population, cred_class__in=row.classes, epoch=row.to_epoch).update(state="sealed")
+            sql.rows("credentials", "seal_epochs", cutover=row.pk)
             evidence.record(
                 EventType.CUTOVER_SEALED,
                 at=at,

@@ -14,8 +14,11 @@ old hash goes the comparison of a new password with it: who sets one later than 
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from django.db import transaction
 from django.db.models import Count, Q, Sum
@@ -24,7 +27,7 @@ from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
 from tocsin.incidents import queries as incidents
 from tocsin.kernel import clock, config, jobs, sql
-from tocsin.kernel.errors import NotFound, Refused, ensure
+from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.kernel.sealing import deposit, open_deposit
 from tocsin.staff import actions as staff
 from tocsin.staff import queries as staff_queries
@@ -122,6 +125,28 @@ def held_hashes(cutover: int) -> list[tuple[int, str, str]]:
         ensure(len(opened) == row.n, f"held hashes {row.pk}: {len(opened)} of {row.n}")
         found += [(int(a), str(c), str(h)) for a, c, h in opened]
     return found
+
+
+def open_held(cutover: int, out: Path, *, at: datetime, by: str) -> int:
+    """Write what is held of a cutover to a new file (lines `account,class,hash`) that its owner alone may read; return how many lines.
+
+    Raises NotFound if nothing is held; Refused for a process that is not the owner's; BadInput if the file exists or cannot be made. The entry
+    in the log is written before the file: what was opened is in the log even if the process dies between the two.
+    """
+    if config.current().process != "owner":
+        raise Refused("held hashes are opened by the owner alone: set TOCSIN_PROCESS=owner, with the owner's database and keys")
+    _get(cutover)
+    found = held_hashes(cutover)
+    if not found:
+        raise NotFound(f"no hashes of cutover {cutover} are held")
+    try:
+        to = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as e:
+        raise BadInput.of("--out", str(out), f"a new file in a folder that can be written ({e.strerror})") from None
+    with os.fdopen(to, "w", newline="", encoding="utf-8") as file:
+        evidence.record(EventType.HELD_HASHES_OPENED, at=at, actor=by, incident=None, body={"cutover": cutover, "hashes": len(found)})
+        csv.writer(file).writerows([("account", "class", "hash"), *found])
+    return len(found)
 
 
 def _get(cutover: int) -> Cutover:

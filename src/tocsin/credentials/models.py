@@ -250,6 +250,14 @@ class Cutover(models.Model):
         ]
 
 
+class Raised(models.Model):
+    """What a committed cutover raised, as `credentials_raise_epochs` found it: an abort lowers to nothing else. No process reads or writes it."""
+
+    cutover = models.OneToOneField(Cutover, on_delete=models.PROTECT, primary_key=True)
+    from_epochs = models.JSONField()
+    to_epoch = models.IntegerField()
+
+
 class CutoverAck(models.Model):
     """A node has seen a committed cutover."""
 
@@ -260,9 +268,13 @@ class CutoverAck(models.Model):
 
 
 class NodeLease(models.Model):
-    """Until when (the database's clock) a node may let people in, and the version of the epoch vector it has seen."""
+    """Until when (the database's clock) a node may let people in, and the version of the epoch vector it has seen.
+
+    `role` is the database role that made the lease: no other renews it, acknowledges for it or gives it up.
+    """
 
     node = models.TextField(primary_key=True)
+    role = models.TextField()
     until = models.DateTimeField()
     version = models.BigIntegerField(default=0)
 

@@ -148,8 +148,8 @@ def status(of: int | str = "customers", *, max_age_s: float = 0.0) -> CutoverSta
         dead=dead,
         sealed=bool(row and row.state == "sealed"),
         nodes=tuple(CutoverAck.objects.filter(cutover=row).order_by("node").values_list("node", flat=True)[:SHOWN_MAX]) if row else (),
-        canaries_tried=row.canaries_tried if row else 0,
-        canaries_refused=row.canaries_refused if row else 0,
+        canaries_tried=row.canaries_tried if row and row.canaries_tried else None,
+        canaries_refused=row.canaries_refused if row and row.canaries_tried else None,
         age_s=round(age_s, 1),
     )
 

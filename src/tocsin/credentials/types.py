@@ -243,9 +243,9 @@ class CutoverInfo:
     contacts_changed: int = 0  # people whose contact points changed since the first possible entry
     containment: tuple[ContainmentFinding, ...] = ()  # reached systems that have credentials in hand; of an armed cutover, as it stands now
     override: str = ""
-    not_armed: tuple[
-        str, ...
-    ] = ()  # configured connectors of the population where it would end nothing; of an armed cutover, as it stands now
+    not_armed: tuple[str, ...] = ()  # configured connectors where it would end nothing; of an armed cutover, as it stands now
+    tried: CanaryReport | None = None  # what the doors answered to canaries when it was armed; None where they were not tried
+    findings: tuple[str, ...] = ()  # what weakens the proof, in words
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -316,6 +316,7 @@ class CommitReport:
     nodes: tuple[NodeSeal, ...]
     connectors: tuple[TargetGate, ...] = ()
     gates_ms: float = 0.0
+    canaries: CanaryReport | None = None  # tried after the seal; None: not tried
 
     @property
     def shortfalls(self) -> tuple[str, ...]:
@@ -365,8 +366,8 @@ class CutoverStatus:
     dead: int
     sealed: bool
     nodes: tuple[str, ...]
-    canaries_tried: int
-    canaries_refused: int
+    canaries_tried: int | None  # None: not tried since the commit
+    canaries_refused: int | None
     age_s: float = 0.0  # how long ago `live` and `dead` were counted
 
 

@@ -82,6 +82,7 @@ class EventType(IntEnum):
     RESET_LETTER_PRINTED = 67
     AFFECTED_ANSWERED = 68
     PACE_ABOVE_RESETS = 103
+    HELD_HASHES_OPENED = 170
 
     @property
     def label(self) -> str:

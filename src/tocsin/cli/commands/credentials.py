@@ -18,6 +18,8 @@ app_ = typer.Typer(no_args_is_help=True, help="Passwords, sessions, reset links:
 
 filter_ = typer.Typer(no_args_is_help=True, help="The filter of breached passwords.")
 app_.add_typer(filter_, name="filter")
+canaries_ = typer.Typer(no_args_is_help=True, help="Accounts of ours that prove a cutover: tried before and after.")
+app_.add_typer(canaries_, name="canaries")
 
 
 def register(app: typer.Typer) -> None:
@@ -42,19 +44,56 @@ def arm(
     cohort: Annotated[int | None, typer.Option(help="Only these; the default is everybody. Needs a reason.")] = None,
     reason: Annotated[str, typer.Option(help="Why not everybody.")] = "",
     classes: Annotated[
-        str | None, typer.Option(help="Classes to end, with commas; the default is what a copied database makes worthless.")
+        str | None,
+        typer.Option(
+            help="Classes to end, with commas; the default is what the exposure proposes."
+        ),
     ] = None,
 ) -> None:
     """Dry run: count what a cutover would end, by class and cohort, and say what else to know. Nothing ends yet."""
     from tocsin.credentials import actions
-    from tocsin.credentials.types import BREACH_CLASSES
 
-    wanted = tuple(c.strip() for c in classes.split(",")) if classes is not None else BREACH_CLASSES
+    wanted = tuple(c.strip() for c in classes.split(",")) if classes is not None else None
     with estate():
         armed = actions.arm(
             population=population, classes=wanted, incident=incident, cohort=cohort, reason=reason, at=clock.now(), by=actor()
         )
     output.emit(armed)
+
+
+@canaries_.command("plant")
+def plant_canaries(
+    n: Annotated[int, typer.Option(help="How many accounts.")] = 5,
+    classes: Annotated[str | None, typer.Option(help="Classes they hold a secret of, with commas; the default is every class.")] = None,
+    population: str = "customers",
+) -> None:
+    """Make accounts of ours with a secret of each class, before arming. Their secrets are kept sealed and shown to nobody."""
+    from tocsin.credentials import actions
+    from tocsin.credentials.types import CLASSES
+
+    wanted = tuple(c.strip() for c in classes.split(",")) if classes is not None else CLASSES
+    with estate():
+        made = actions.plant_canaries(n, at=clock.now(), population=population, classes=wanted)
+    output.emit({"planted": len(made), "population": population, "classes": wanted})
+
+
+@canaries_.command("try")
+def try_canaries(cutover: int) -> None:
+    """Present each secret that a cutover ends at its door: before the commit all must open, after it none."""
+    from tocsin.credentials import actions
+
+    with estate():
+        output.emit(actions.try_canaries(cutover, at=clock.now()))
+
+
+@app_.command()
+def held(cutover: int, out: Annotated[Path, typer.Option(help="A new file; it will hold password hashes.")]) -> None:
+    """Open the copies of erased hashes that a legal hold kept. Only as the owner: TOCSIN_PROCESS=owner."""
+    from tocsin.credentials import actions
+
+    with estate():
+        n = actions.open_held(cutover, out, at=clock.now(), by=actor())
+    output.emit({"cutover": cutover, "hashes": n, "out": str(out)})
 
 
 @app_.command()

@@ -25,6 +25,10 @@ REVOKE ALL ON FUNCTION credentials_redeem_to FROM PUBLIC, tocsin_operator, tocsi
 REVOKE ALL ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
   credentials_pace, credentials_ask_in_turn, credentials_reserve_try, credentials_forget_tries, credentials_forget_tries_of
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON credentials_raised FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_own_node, credentials_raise_epochs, credentials_restore_epochs, credentials_seal_epochs, credentials_open_population,
+  credentials_new_cohort
+  FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_dead_link FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_erasure, credentials_heldhashes, credentials_contactrequest
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
@@ -49,7 +53,12 @@ GRANT SELECT (account_id, epoch, created_at, expires_at, used_at, revoked_at) ON
 GRANT SELECT ON credentials_account TO tocsin_operator, tocsin_console, tocsin_worker;
 
 -- Arm, commit, abort, import, canaries.
-GRANT INSERT, UPDATE ON credentials_population, credentials_epoch, credentials_cutover TO tocsin_operator, tocsin_console;
+-- Epochs move through functions alone: they raise what an armed cutover names, and lower only to what was raised.
+GRANT UPDATE (version) ON credentials_population TO tocsin_operator, tocsin_console;
+GRANT INSERT, UPDATE (state, approval, committed_at, sealed_at, aborted_at, erasing_at, override, canaries_tried, canaries_refused) ON credentials_cutover
+  TO tocsin_operator, tocsin_console;
+GRANT EXECUTE ON FUNCTION credentials_raise_epochs, credentials_restore_epochs, credentials_seal_epochs, credentials_open_population, credentials_new_cohort
+  TO tocsin_operator, tocsin_console;
 GRANT INSERT, UPDATE ON credentials_account TO tocsin_operator;
 GRANT INSERT ON credentials_credential, credentials_resettoken TO tocsin_operator;
 GRANT UPDATE (hash, set_at) ON credentials_credential TO tocsin_operator;

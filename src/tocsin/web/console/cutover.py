@@ -254,6 +254,7 @@ def _notes(found: CutoverOverview) -> list[tuple[str, str]]:
         ),
     ]
     notes += [("Note", f"{n:,} {words}") for n, words in ((info.undated, UNDATED), (info.contacts_changed, CONTACTS_CHANGED)) if n]
+    notes += [("Finding", f) for f in info.findings]
     if info.override:
         notes.append(("Committed although", f"systems were not contained: {info.override}"))
     return notes
