@@ -402,7 +402,6 @@ class ApiKey(models.Model):
         constraints: ClassVar = [models.CheckConstraint(name="credentials_apikey_role", condition=models.Q(role__in=API_KEY_ROLES))]
 
 
-
 class Erasure(Leased):
     """A range of accounts whose dead hashes are to be erased, in the ledger of one cutover. `held`: of these, copied for the legal hold."""
 
@@ -453,4 +452,15 @@ class ContactRequest(models.Model):
     done_at = models.DateTimeField(null=True)
 
 
-from .room.models import Pacer, Room, RoomLane, RoomLimit, RoomNode, RoomPlace, RoomSecond, Try  # noqa: E402, F401  # Django finds models here
+from .room.models import (  # noqa: E402  # Django finds models here
+    KnownPlace,  # noqa: F401
+    Pacer,  # noqa: F401
+    Room,  # noqa: F401
+    RoomLane,  # noqa: F401
+    RoomLimit,  # noqa: F401
+    RoomNode,  # noqa: F401
+    RoomPlace,  # noqa: F401
+    RoomSecond,  # noqa: F401
+    RoomUse,  # noqa: F401
+    Try,  # noqa: F401
+)
