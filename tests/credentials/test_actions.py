@@ -749,19 +749,7 @@ def test_no_process_reads_a_hash_but_through_the_live_views() -> None:
                     [f"tocsin_{role}", table, column, f"tocsin_{role}", table],
                 )
                 assert cursor.fetchone() == (False, False), (role, table)
-        for name in (
-            "account",
-            "credential",
-            "session",
-            "resettoken",
-            "canary",
-            "import",
-            "reject",
-            "nodelease",
-            "bearer",
-            "factor",
-            "steptries",
-        ):
+        for name in ("account", "credential", "session", "resettoken", "canary", "import", "reject", "nodelease", "bearer", "factor", "steptries"):
             cursor.execute(
                 "SELECT has_table_privilege('tocsin_public', %s, p) FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p",
                 [f"credentials_{name}"],

@@ -19,6 +19,7 @@ import argon2
 import pytest
 from django.contrib.auth import password_validation
 from django.db import DatabaseError, connection, transaction
+from django.utils import translation
 
 from tests.conftest import forget
 from tests.credentials.shop import AT, GOOD, PEOPLE, Customer, cut, enrol, hash_of, log_in, open_shop

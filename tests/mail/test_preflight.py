@@ -114,9 +114,7 @@ def test_a_quota_that_takes_too_long_is_a_reason_to_ask_for_more(estate: Path, r
     ask(estate, good_records(), relay, extra="quota_per_day = 50000\n")
     with NameServer(good_records()) as names:
         text = (estate / "tocsin.toml").read_text()
-        (estate / "tocsin.toml").write_text(
-            "\n".join(f'dns_server = "{names.address}"' if "dns_server" in x else x for x in text.splitlines())
-        )
+        (estate / "tocsin.toml").write_text("\n".join(f'dns_server = "{names.address}"' if "dns_server" in x else x for x in text.splitlines()))
         forget()
         checks = {c.name: c for c in queries.preflight(recipients=24_000_000)}
         assert not checks["quota"].ok

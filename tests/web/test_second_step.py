@@ -64,7 +64,7 @@ def test_an_app_is_set_up_and_asked_for_at_the_next_sign_in(shop: Path, client: 
     assert (step.status_code, step.headers["Location"]) == (303, "/login/second?remember=0&then=passkey")
     assert views.SESSION_COOKIE not in step.cookies
     cookie = step.cookies[views.SECOND_COOKIE]
-    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["max-age"]) == (True, "Lax", "/", 300)
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["max-age"]) == (True, "Lax", "/login", 300)
     assert other.get("/account").status_code == 303
     form = other.get(step.headers["Location"])
     assert 'autocomplete="one-time-code"' in body(form)
@@ -117,7 +117,7 @@ def test_a_browser_is_remembered_by_a_button_and_its_token_changes_each_time(sho
     assert views.REMEMBER_COOKIE not in enter(client).cookies
     enter(client, remember="on")
     cookie = client.cookies[views.REMEMBER_COOKIE]
-    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["max-age"]) == (True, "Lax", "/login", 30 * 86_400)
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["max-age"]) == (True, "Lax", "/", 30 * 86_400)
     first = cookie.value
     del client.cookies[views.SESSION_COOKIE]
     assert client.get("/account").headers["Location"] == "/login"
