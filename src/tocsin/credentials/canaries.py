@@ -124,9 +124,7 @@ def _opens(cred_class: str, known: dict[str, Any], account: int, *, at: datetime
     """Present one secret at its door; tell whether it opens."""
     match cred_class:
         case "password":
-            return (
-                sign_in.begin_sign_in(known["login"], Private(known["password"]), at=at, population=population, counted=False) is not None
-            )
+            return sign_in.begin_sign_in(known["login"], Private(known["password"]), at=at, population=population, counted=False) is not None
         case "session":
             return queries.session(known["sid"], at=at) is not None
         case "reset_token":

@@ -119,9 +119,8 @@ def person(seed: int, n: int) -> Person:
     """Return customer `n` as a person."""
     ident = generator.customer_id(n)
     first, last = generator.name_of(seed, n)
-    return Person(
-        n, ident, generator.email_of(seed, n), first, last, generator.plain_password(seed, ident), generator.new_password(seed, ident)
-    )
+    return Person(n, ident, generator.email_of(seed, n), first, last, generator.plain_password(seed, ident),
+                  generator.new_password(seed, ident))
 
 
 # --- what a browser does -----------------------------------------------------------------------------------------------------------
@@ -209,9 +208,8 @@ class Browser:
 _mine = local()
 
 
-def _exchange(
-    host: str, port: int, method: str, target: str, body: str | None, headers: dict[str, str]
-) -> tuple[http.client.HTTPResponse, bytes]:
+def _exchange(host: str, port: int, method: str, target: str, body: str | None,
+              headers: dict[str, str]) -> tuple[http.client.HTTPResponse, bytes]:
     """Ask over this thread's connection to the host; a connection that the other side has closed meanwhile is opened once more."""
     kept: dict[tuple[str, int], http.client.HTTPConnection] = _mine.__dict__.setdefault("kept", {})
     while True:
@@ -311,9 +309,8 @@ class _Times(list[float]):
     """Durations in seconds; `append` of a list is atomic, so that threads may share it."""
 
 
-def reset_all(
-    persons: Iterable[Person], *, base_url: str, office_url: str, threads: int = THREADS, mail_wait_s: float = MAIL_WAIT_S_MAX
-) -> ResetReport:
+def reset_all(persons: Iterable[Person], *, base_url: str, office_url: str, threads: int = THREADS,
+              mail_wait_s: float = MAIL_WAIT_S_MAX) -> ResetReport:
     """Let everybody read their mail, ask for a reset, wait for the link, choose a new password and log in with it.
 
     The link is taken from the mail as a person would, and must lead to `base_url`'s site on loopback.
@@ -363,11 +360,7 @@ def _reset(one: Person, browser: Browser, office_url: str, *, after: int, wait_s
     if page.status not in {200, 302, 303}:
         return "failed", f"new password answered {page.status}"
     fresh = Browser(browser.base_url, browser.clock)
-    return (
-        ("completed", "")
-        if _log_in(fresh, one.email, one.new_password) is True
-        else ("failed", "log-in with the new password did not work")
-    )
+    return ("completed", "") if _log_in(fresh, one.email, one.new_password) is True else ("failed", "log-in with the new password did not work")
 
 
 def _wait_for_link(email: str, office_url: str, *, after: int, wait_s: float) -> str | None:
@@ -385,19 +378,8 @@ def _wait_for_link(email: str, office_url: str, *, after: int, wait_s: float) ->
 # --- letters to the help address -----------------------------------------------------------------------------------------------------
 
 
-def write_in(
-    persons: Iterable[Person],
-    *,
-    seed: int,
-    host: str,
-    port: int,
-    at: datetime,
-    help_address: str,
-    office_url: str | None = None,
-    twice: float = 0.12,
-    auto: float = 0.03,
-    threads: int = 4,
-) -> WriteReport:
+def write_in(persons: Iterable[Person], *, seed: int, host: str, port: int, at: datetime, help_address: str, office_url: str | None = None,
+             twice: float = 0.12, auto: float = 0.03, threads: int = 4) -> WriteReport:
     """Let everybody write to the help address by SMTP, at `at` and the minutes after it.
 
     With `office_url` they answer the first letter they got (In-Reply-To, quote beneath); a share `twice` writes a second time in the same
@@ -446,24 +428,16 @@ def _letterbox(host: str, port: int) -> Iterator[smtplib.SMTP]:
             client.quit()
 
 
-def _mails(
-    one: Person, *, seed: int, at: datetime, help_address: str, office_url: str | None, twice: float, auto: float
-) -> list[tuple[EmailMessage, Written]]:
+def _mails(one: Person, *, seed: int, at: datetime, help_address: str, office_url: str | None, twice: float,
+           auto: float) -> list[tuple[EmailMessage, Written]]:
     """Return the mails of one person: a question, perhaps a second one, or an automatic reply."""
-    draw = number(seed, f"writes|{one.customer_id}") / 2**64
+    draw = number(seed, f"writes|{one.customer_id}") / 2 ** 64
     found = _mailbox(office_url, one.email) if office_url else []
     notice = found[0] if found else None
     at += timedelta(seconds=number(seed, f"when|{one.customer_id}") % 600)
     if draw < auto:
-        mail = _letter(
-            one,
-            "auto",
-            at,
-            help_address,
-            f"Automatic reply: {notice['subject']}" if notice else "Automatic reply",
-            "I am away from my desk and will read your message when I am back.\n",
-            notice,
-        )
+        mail = _letter(one, "auto", at, help_address, f"Automatic reply: {notice['subject']}" if notice else "Automatic reply",
+                       "I am away from my desk and will read your message when I am back.\n", notice)
         mail["Auto-Submitted"] = "auto-replied"
         return [(mail, Written(str(mail["Message-ID"]), one.customer_id, one.email, "auto", urgent=False, repeat=False))]
     name = one.first_name if draw * 1000 % 1 < 0.5 else f"{one.first_name} {one.last_name}"
@@ -475,15 +449,12 @@ def _mails(
         earlier = str(mails[0][0]["Message-ID"])
         mail = _letter(one, "2", at + timedelta(minutes=7), help_address, first.subject, text, notice, earlier=earlier)
         mails.append((mail, again, True))
-    return [
-        (mail, Written(str(mail["Message-ID"]), one.customer_id, one.email, asked.kind.name, urgent=asked.kind.urgent, repeat=repeat))
-        for mail, asked, repeat in mails
-    ]
+    return [(mail, Written(str(mail["Message-ID"]), one.customer_id, one.email, asked.kind.name, urgent=asked.kind.urgent, repeat=repeat))
+            for mail, asked, repeat in mails]
 
 
-def _letter(
-    one: Person, suffix: str, at: datetime, help_address: str, subject: str, text: str, notice: dict[str, Any] | None, *, earlier: str = ""
-) -> EmailMessage:
+def _letter(one: Person, suffix: str, at: datetime, help_address: str, subject: str, text: str, notice: dict[str, Any] | None,
+            *, earlier: str = "") -> EmailMessage:
     mail = EmailMessage()
     mail["From"] = formataddr((f"{one.first_name} {one.last_name}", one.email))
     mail["To"] = help_address

@@ -294,11 +294,7 @@ def _connectors(tables: Any, faults: list[Fault]) -> dict[str, ConnectorTable]:
         if not isinstance(values, dict) or not CONNECTOR_NAME.fullmatch(name):
             faults.append(Fault(where, repr(name), "a table with a name of lower-case letters, digits and hyphens, at most 40"))
             continue
-        own = {
-            "adapter": values.get("adapter", ""),
-            "population": values.get("population", "customers"),
-            "secret": values.get("secret", name),
-        }
+        own = {"adapter": values.get("adapter", ""), "population": values.get("population", "customers"), "secret": values.get("secret", name)}
         wrong = [Fault(f"{where}.{key}", repr(value), "a text") for key, value in own.items() if not isinstance(value, str)]
         if not wrong and "." not in own["adapter"]:
             wrong.append(Fault(f"{where}.adapter", repr(own["adapter"]), "the dotted path of an adapter"))

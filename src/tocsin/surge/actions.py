@@ -33,26 +33,12 @@ def forecast(incident: int, params: Params, *, at: datetime, by: str) -> Forecas
     inputs = rfc8785.dumps(asdict(params) | {"draft": [asdict(d) for d in params.draft], "seed": str(params.seed)})
     digest = hashlib.sha256(inputs).digest()
     with transaction.atomic():
-        row = Measure.objects.create(
-            incident=incident, kind="forecast", at=at, by=by, inputs=inputs.decode(), digest=digest, figures=asdict(made)
-        )
-        evidence.record(
-            EventType.FORECAST_MADE,
-            at=at,
-            actor=by,
-            incident=incident,
-            body={
-                "measure": row.pk,
-                "inputs_sha256": digest.hex(),
-                "seed": params.seed,
-                "draws": params.draws,
-                "calls": made.calls,
-                "contacts": _whole(made.contacts),
-                "letters": _whole(made.letters),
-                "max_wait_s": _whole(made.max_wait_s),
-                "backlog_peak": round(made.backlog_peak),
-            },
-        )
+        row = Measure.objects.create(incident=incident, kind="forecast", at=at, by=by, inputs=inputs.decode(), digest=digest,
+                                     figures=asdict(made))
+        evidence.record(EventType.FORECAST_MADE, at=at, actor=by, incident=incident, body={
+            "measure": row.pk, "inputs_sha256": digest.hex(), "seed": params.seed, "draws": params.draws, "calls": made.calls,
+            "contacts": _whole(made.contacts), "letters": _whole(made.letters), "max_wait_s": _whole(made.max_wait_s),
+            "backlog_peak": round(made.backlog_peak)})
     return made
 
 
@@ -76,32 +62,15 @@ def steer(incident: int, *, at: datetime) -> Steered | None:
         mine = Steering.objects.select_for_update().get(mailing=mailing.mailing)
         allowed = _allowed(mailing, mine)
         busy = {lane.lane: lane.waiting + lane.deferred for lane in mailing.lanes if lane.waiting + lane.deferred}
-        decided = policy.steered(
-            Pace(
-                waiting_mails=sum(busy.values()),
-                allowed_per_s=sum(allowed[lane] for lane in busy),
-                resets_per_s=capacity.per_s,
-                waiting_people=capacity.waiting,
-                left_s=(mailing.deadline_at - at).total_seconds() if mailing.deadline_at else None,
-                click_rate=policy.click_rate(
-                    requested=requested - mine.requested_before, handed_over=mailing.handed_over, least=settings.click_rate
-                ),
-            )
-        )
+        decided = policy.steered(Pace(
+            waiting_mails=sum(busy.values()), allowed_per_s=sum(allowed[lane] for lane in busy), resets_per_s=capacity.per_s,
+            waiting_people=capacity.waiting, left_s=(mailing.deadline_at - at).total_seconds() if mailing.deadline_at else None,
+            click_rate=policy.click_rate(requested=requested - mine.requested_before, handed_over=mailing.handed_over,
+                                         least=settings.click_rate)))
         if decided.by == "deadline" and mine.by != "deadline":
-            evidence.record(
-                EventType.PACE_ABOVE_RESETS,
-                at=at,
-                actor=ACTOR,
-                incident=incident,
-                body={
-                    "mailing": mailing.mailing,
-                    "milli_per_s": round(decided.rate_per_s * 1000),
-                    "waiting": mailing.waiting,
-                    "milli_resets_per_s": round(capacity.per_s * 1000),
-                    "waiting_people": capacity.waiting,
-                },
-            )
+            evidence.record(EventType.PACE_ABOVE_RESETS, at=at, actor=ACTOR, incident=incident, body={
+                "mailing": mailing.mailing, "milli_per_s": round(decided.rate_per_s * 1000), "waiting": mailing.waiting,
+                "milli_resets_per_s": round(capacity.per_s * 1000), "waiting_people": capacity.waiting})
         _hold(mailing, mine, allowed, busy, decided, at=at)
     return decided
 
@@ -112,9 +81,7 @@ def _allowed(mailing: MailingStatus, mine: Steering) -> dict[int, float]:
     return {lane: float(mine.base.get(str(lane), rate)) if mine.held.get(str(lane)) == rate else rate for lane, rate in now.items()}
 
 
-def _hold(
-    mailing: MailingStatus, mine: Steering, allowed: dict[int, float], busy: dict[int, int], decided: Steered, *, at: datetime
-) -> None:
+def _hold(mailing: MailingStatus, mine: Steering, allowed: dict[int, float], busy: dict[int, int], decided: Steered, *, at: datetime) -> None:
     """Set the lanes that have mails to go to their shares of a rate, or back to what people allow; keep what was put aside."""
     now = {lane.lane: lane.rate_per_s_max for lane in mailing.lanes}
     if decided.rate_per_s >= sum(allowed[lane] for lane in busy):

@@ -22,14 +22,13 @@ from .types import Forecast, Pace, Params, Phone, Spread, Steered
 
 Array = NDArray[np.float64]
 
-ACTIVITY = np.array(
-    [0.35, 0.2, 0.13, 0.1, 0.12, 0.25, 0.6, 1, 1.35, 1.5, 1.55, 1.5, 1.45, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.45, 1.45, 1.35, 1.05, 0.65]
-)  # by local hour
-ZONES = ((0.47, 0), (0.29, 1), (0.07, 2), (0.17, 3))  # share of customers, hours behind the eastern zone
-HALF_LIVES = np.array([0.25, 1.0, 4.0, 16.0, 64.0, 256.0])
+ACTIVITY = np.array([.35, .2, .13, .1, .12, .25, .6, 1, 1.35, 1.5, 1.55, 1.5,
+                     1.45, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.45, 1.45, 1.35, 1.05, .65])  # by local hour
+ZONES = ((.47, 0), (.29, 1), (.07, 2), (.17, 3))  # share of customers, hours behind the eastern zone
+HALF_LIVES = np.array([.25, 1., 4., 16., 64., 256.])
 RATES = np.log(2) / HALF_LIVES
-PRESS_WEIGHTS = np.array([0, 0.018, 0.1953, 0.3542, 0.2279, 0.2047])  # log-normal, median 24 h, sigma 2
-DEFLECTION, DEFLECTION_H, BULK_H = 0.35, 12.0, 18.0  # what public answers save, how fast it sets in; how fast released answers do
+PRESS_WEIGHTS = np.array([0, .018, .1953, .3542, .2279, .2047])  # log-normal, median 24 h, sigma 2
+DEFLECTION, DEFLECTION_H, BULK_H = .35, 12.0, 18.0  # what public answers save, how fast it sets in; how fast released answers do
 WRITES_AFTER_LOST_CALL = 0.3
 SHIFTS = ((7, 15), (15, 23))
 HANGS_UP_OK = 0.05
@@ -88,7 +87,7 @@ def pool_outflow(delivered: Array, dtau: Array) -> Array:
 def impulse_outflow(size: float, at: int, dtau: Array) -> Array:
     """Return the same for an impulse of `size` at the start of step `at`."""
     tau = np.concatenate([np.zeros(at + 1), np.cumsum(dtau[at:])])
-    return np.asarray(size * -np.diff(np.exp(-np.outer(tau, RATES)), axis=0)[: len(dtau)], dtype=np.float64)
+    return np.asarray(size * -np.diff(np.exp(-np.outer(tau, RATES)), axis=0)[:len(dtau)], dtype=np.float64)
 
 
 def mail_schedule(total: float, per_hour: float, steps: int, dt: float) -> Array:
@@ -260,20 +259,15 @@ def _draw(params: Params, rng: np.random.Generator) -> _Draws:
     medians = log_normal(params.kernel_median_h, params.kernel_median_gsd)
     sigmas = log_normal(params.kernel_sigma, params.kernel_sigma_gsd)
     return _Draws(
-        call_rate=log_normal(params.call_rate, params.call_rate_gsd, 1.0),
-        press=rng.beta(params.press_a, params.press_b, n),
+        call_rate=log_normal(params.call_rate, params.call_rate_gsd, 1.0), press=rng.beta(params.press_a, params.press_b, n),
         open_share=log_normal(params.open_share, params.open_share_gsd, 1.0),
         reset_share=log_normal(params.reset_share, params.reset_share_gsd, 1.0),
         weights=np.array([kernel_weights(m, s) for m, s in zip(medians, sigmas, strict=True)]).T,
-        phone=rng.beta(params.phone_a, params.phone_b, n),
-        divert=rng.beta(params.divert_a, params.divert_b, n),
+        phone=rng.beta(params.phone_a, params.phone_b, n), divert=rng.beta(params.divert_a, params.divert_b, n),
         call_minutes=log_normal(params.call_minutes, params.call_minutes_gsd),
         patience_minutes=log_normal(params.patience_minutes, params.patience_minutes_gsd),
-        redial=rng.beta(params.redial_a, params.redial_b, n),
-        redial_minutes=log_normal(params.redial_minutes, params.redial_minutes_gsd),
-        letter_minutes=log_normal(params.letter_minutes, params.letter_minutes_gsd),
-        bulk=rng.beta(params.bulk_a, params.bulk_b, n),
-    )
+        redial=rng.beta(params.redial_a, params.redial_b, n), redial_minutes=log_normal(params.redial_minutes, params.redial_minutes_gsd),
+        letter_minutes=log_normal(params.letter_minutes, params.letter_minutes_gsd), bulk=rng.beta(params.bulk_a, params.bulk_b, n))
 
 
 def forecast(params: Params, rng: np.random.Generator) -> Forecast:
@@ -294,10 +288,8 @@ def forecast(params: Params, rng: np.random.Generator) -> Forecast:
 
     eased = 1 - DEFLECTION * -np.expm1(-np.maximum(hours - params.faq_at_h, 0) / DEFLECTION_H)
     responses = outflow @ draw.weights
-    contacts = eased[:, None] * (
-        responses * (draw.call_rate * (1 - draw.press))
-        + (params.customers * (news @ PRESS_WEIGHTS))[:, None] * (draw.call_rate * draw.press)
-    )
+    contacts = eased[:, None] * (responses * (draw.call_rate * (1 - draw.press))
+                                 + (params.customers * (news @ PRESS_WEIGHTS))[:, None] * (draw.call_rate * draw.press))
     resets = responses * (draw.open_share * draw.reset_share)
 
     run = _phones(contacts * draw.phone, hours, dt, params, draw)
@@ -315,38 +307,20 @@ def forecast(params: Params, rng: np.random.Generator) -> Forecast:
     if_open = _phone_figures(run, contacts * draw.phone, draw, per_hour)
     told = np.sum(sent * (hours + dt / 2)) / max(sent.sum(), 1)
     totals = contacts.reshape(params.days * 24, per_hour, -1).sum(axis=1)
-    by_hour = tuple(
-        (int(c), int(a), int(b))
-        for c, a, b in zip(np.median(totals, axis=1), np.median(queue.answered, axis=1), np.median(queue.backlog, axis=1), strict=True)
-    )
+    by_hour = tuple((int(c), int(a), int(b)) for c, a, b in zip(np.median(totals, axis=1), np.median(queue.answered, axis=1),
+                                                              np.median(queue.backlog, axis=1), strict=True))
     return Forecast(
-        calls=round(params.customers * params.call_rate),
-        contacts=_spread(contacts.sum(axis=0)),
-        letters=_spread(letters.sum(axis=0)),
-        resets=_spread(resets.sum(axis=0)),
-        resets_per_s_peak=_spread(resets.max(axis=0) / (dt * 3600), digits=1),
-        backlog_peak=round(float(np.median(queue.backlog.max(axis=0)))),
-        max_wait_s=_spread(longest * 3600),
-        mean_told_h=round(float(told), 2),
-        phone=if_open if params.phones_open else Phone(),
-        phone_if_open=if_open,
-        hourly=by_hour,
-    )
+        calls=round(params.customers * params.call_rate), contacts=_spread(contacts.sum(axis=0)), letters=_spread(letters.sum(axis=0)),
+        resets=_spread(resets.sum(axis=0)), resets_per_s_peak=_spread(resets.max(axis=0) / (dt * 3600), digits=1),
+        backlog_peak=round(float(np.median(queue.backlog.max(axis=0)))), max_wait_s=_spread(longest * 3600),
+        mean_told_h=round(float(told), 2), phone=if_open if params.phones_open else Phone(), phone_if_open=if_open, hourly=by_hour)
 
 
 def _phones(fresh: Array, hours: Array, dt: float, params: Params, draw: _Draws) -> PhoneRun:
     local = (hours + params.start_hour) % 24
     agents = np.where((local >= SHIFTS[0][0]) & (local < SHIFTS[-1][1]), params.phone_agents, params.phone_agents_night).astype(np.float64)
-    return phones(
-        fresh,
-        agents=agents,
-        dt=dt,
-        mu=60 / draw.call_minutes,
-        theta=60 / draw.patience_minutes,
-        redial=draw.redial,
-        delta=60 / draw.redial_minutes,
-        trunks=params.trunks,
-    )
+    return phones(fresh, agents=agents, dt=dt, mu=60 / draw.call_minutes, theta=60 / draw.patience_minutes, redial=draw.redial,
+                  delta=60 / draw.redial_minutes, trunks=params.trunks)
 
 
 def _phone_figures(run: PhoneRun, fresh: Array, draw: _Draws, per_hour: int) -> Phone:
@@ -356,16 +330,9 @@ def _phone_figures(run: PhoneRun, fresh: Array, draw: _Draws, per_hour: int) -> 
     days = run.offered.reshape(-1, per_hour * 24, run.offered.shape[1]).sum(axis=1)
     gone = run.abandoned.reshape(days.shape[0], -1, days.shape[1]).sum(axis=1) / np.maximum(days, 1e-9)
     calm = np.flatnonzero(np.median(gone, axis=1) < HANGS_UP_OK)
-    return Phone(
-        offered=round(float(offered)),
-        served=round(float(run.served.sum(axis=0).mean())),
-        abandoned=round(float(abandoned)),
-        blocked=round(float(blocked)),
-        waiting=round(float(run.left.mean())),
-        callers=round(float(fresh.sum(axis=0).mean())),
-        trunks_for_1_percent=trunks_for(peak_load, 0.01),
-        reopen_day=int(calm[0]) if len(calm) else None,
-    )
+    return Phone(offered=round(float(offered)), served=round(float(run.served.sum(axis=0).mean())), abandoned=round(float(abandoned)),
+                 blocked=round(float(blocked)), waiting=round(float(run.left.mean())), callers=round(float(fresh.sum(axis=0).mean())),
+                 trunks_for_1_percent=trunks_for(peak_load, 0.01), reopen_day=int(calm[0]) if len(calm) else None)
 
 
 def _spread(values: Any, digits: int = 0) -> Spread:

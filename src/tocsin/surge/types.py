@@ -120,17 +120,8 @@ class Forecast:
 
 
 _SHARES = {"call_rate", "bounce", "open_share", "reset_share", "first_speed", "shrinkage"}
-_COUNTS = {
-    "customers": (1, 10_000_000_000),
-    "days": (1, 120),
-    "step_minutes": (1, 60),
-    "draws": (1, 5_000),
-    "seed": (0, 2**63 - 1),
-    "phone_agents": (0, 1_000_000),
-    "phone_agents_night": (0, 1_000_000),
-    "trunks": (1, 10_000_000),
-    "professionals": (0, 1_000_000),
-}
+_COUNTS = {"customers": (1, 10_000_000_000), "days": (1, 120), "step_minutes": (1, 60), "draws": (1, 5_000), "seed": (0, 2**63 - 1),
+           "phone_agents": (0, 1_000_000), "phone_agents_night": (0, 1_000_000), "trunks": (1, 10_000_000), "professionals": (0, 1_000_000)}
 _NOT_NEGATIVE = {"published_at_h", "faq_at_h", "start_hour"}
 DRAFTS_MAX = 100
 

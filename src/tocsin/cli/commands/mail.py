@@ -30,9 +30,7 @@ def classify(files: list[Path]) -> None:
 
 
 @app_.command()
-def preflight(
-    recipients: Annotated[int, typer.Option(min=0, help="How many are to be written to: tells how many days that takes.")] = 0,
-) -> None:
+def preflight(recipients: Annotated[int, typer.Option(min=0, help="How many are to be written to: tells how many days that takes.")] = 0) -> None:
     """Check what receivers look at before they take a mass mailing: SPF, DKIM, DMARC, alignment, PTR, relay, mailboxes. Sends nothing."""
     from tocsin.mail import queries
 
