@@ -19,6 +19,7 @@ import argon2
 import pytest
 from django.contrib.auth import password_validation
 from django.db import DatabaseError, connection, transaction
+from django.utils import translation
 
 from tests.conftest import forget
 from tests.credentials.shop import AT, GOOD, PEOPLE, Customer, cut, enrol, hash_of, log_in, open_shop
@@ -145,6 +146,10 @@ def test_item_26_breached_passwords_are_refused(shop: Path) -> None:
     stolen = "lantern biscuit walrus 41"
     token = link()
     assert any("stolen elsewhere" in r for r in refusals("correct horse battery staple", token=token))
+    [said] = [r for r in refusals("correct horse battery staple", token=token) if "stolen elsewhere" in r]
+    for language in ("es", "fr", "de", "pt", "zh-hans"):  # and says so in the language of the page
+        with translation.override(language):
+            assert translation.gettext(getattr(said, "key", "")) not in ("", said)
     (shop / "hashes.txt").write_text(f"{hashlib.sha1(stolen.encode()).hexdigest().upper()}:7\n")
     actions.build_filter(shop / "hashes.txt", out=shop / "breached")
     (shop / "tocsin.toml").write_text('[estate]\nkind = "demo"\n[passwords]\nfilter = "breached"\n')
@@ -211,6 +216,15 @@ def test_item_29_the_revoked_password_is_refused_whatever_its_format(estate: Pat
     assert refusals(old, someone, token=token) == ["It is the old password, which thieves may know."]
     accepted("quite unlike lumen fjord", someone, token=token)
     assert refusals("quite unlike lumen fjord", someone) == ["It is the old password, which thieves may know."]
+
+
+@pytest.mark.parametrize("old", ["gravel osprey ﬁsh moss", "gravel osprey cafe\u0301 moss"])
+def test_item_29_the_revoked_password_is_refused_as_it_was_typed_elsewhere(old: str) -> None:
+    """An imported hash is of the bytes that were typed; ours is of the normal form."""
+    assert policy.normal(old) != old
+    assert hashing.too_near("md5$" + hash_of("md5", old), Private(old), words=()) == 0
+    assert hashing.too_near(hashing.make(Private(old)), Private(old), words=()) == 0
+    assert hashing.too_near("md5$" + hash_of("md5", old), Private("quite unlike lumen fjord"), words=()) is None
 
 
 PRICED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -603,3 +603,211 @@ def test_after_the_cutover_a_stranger_with_the_old_password_is_slowed_like_anybo
         actions.log_in(FIRST.email, Private(FIRST.password), at=AT)
     with pytest.raises(NotFound):
         actions.redeem(TOKEN, Private(GOOD), at=AT)
+
+
+def test_item_18_a_slowed_stranger_cannot_hold_the_owners_letter_back(shop: Path) -> None:
+    now = clock.now()
+    for n in range(60):
+        actions.request_reset(f"somebody{n}@mail.example", at=now, source=HERE)
+    actions.request_reset(FIRST.email, at=now, source=HERE)
+    assert jobs()[-1]["in_s"] > 800  # type: ignore[operator]
+    actions.request_reset(FIRST.email, at=now, source=Source("203.0.113.9", ""))
+    assert len(jobs()) == 61
+    assert jobs()[-1]["in_s"] <= 0  # type: ignore[operator]
+    actions.request_reset(FIRST.email, at=now, source=HERE)  # and a stranger who asks again delays nothing
+    assert jobs()[-1]["in_s"] <= 0  # type: ignore[operator]
+
+
+def test_a_request_that_waits_has_the_earlier_place_of_two(shop: Path) -> None:
+    time = Clock()
+    with opened(time) as mine:
+        close(time, mine)
+        early = actions.knock("").ticket
+        time.pass_(1.0)
+        ask()
+        late = jobs()[-1]["place"]
+        ask(text=early)
+        place = ticket.read(early, now_ms=time.ms)
+        assert place is not None
+        assert len(jobs()) == 1
+        assert jobs()[-1]["place"] == [place.ms, place.nonce.hex(), 0] != late
+        ask()
+        assert jobs()[-1]["place"] == [place.ms, place.nonce.hex(), 0]
+
+
+def test_item_18_questions_and_letters_by_post_have_the_same_pace(shop: Path) -> None:
+    now = clock.now()
+    for n in range(60):
+        actions.ask_affected(f"somebody{n}@mail.example", at=now, source=HERE)
+        actions.request_letter(f"somebody{n}@mail.example", "10115", at=now, source=HERE)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT task_name, count(*), max(extract(epoch FROM scheduled_at - %s)) FROM procrastinate_jobs GROUP BY 1 ORDER BY 1", [now]
+        )
+        found = {name.rpartition(".")[2]: (n, float(most or 0)) for name, n, most in cursor.fetchall()}
+    assert {name: n for name, (n, _) in found.items()} == {"ask_letter": 60, "send_affected": 60}  # nobody was refused
+    assert all(600 < most <= 901 for _, most in found.values())
+
+
+def test_one_ticket_does_not_admit_one_account_after_another(shop: Path) -> None:
+    time = Clock()
+    with opened(time) as mine:
+        close(time, mine)
+        old = actions.knock("").ticket
+        time.pass_(1.0)
+        for _ in range(200):
+            actions.knock("")
+        ticks(time, mine, 4)
+        assert actions.knock(old).admitted
+        stands = [ask(customer.email, text=old) for customer in PEOPLE[:3]]
+        assert [s.admitted for s in stands] == [True, True, False]  # type: ignore[attr-defined]  # one address may be mistyped
+        assert stands[2].ticket not in ("", old)  # type: ignore[attr-defined]
+        assert len(jobs()) == 3  # and the third is late, not lost
+        assert ask(PEOPLE[0].email, text=old).admitted  # type: ignore[attr-defined]
+
+
+def test_a_ticket_is_good_for_a_quarter_of_an_hour_after_it_was_let_through(shop: Path) -> None:
+    time = Clock()
+    with opened(time) as mine:
+        close(time, mine)
+        old = actions.knock("").ticket
+        time.pass_(1.0)
+        desk = ticket.sign(Place(time.ms - 2000, b"12345678", Lane.ASSISTED))
+        waiting = []
+
+        def go(seconds: int) -> None:
+            for _ in range(seconds):
+                for _ in range(40):
+                    waiting.append(actions.knock("").ticket)
+                ticks(time, mine)
+
+        go(60)
+        assert actions.knock(old).admitted
+        last = waiting[-1]
+        time.pass_(840.0)
+        mine.tick()
+        go(1)
+        assert actions.knock(old).admitted
+        time.pass_(120.0)
+        mine.tick()
+        go(1)
+        time.pass_(31.0)
+        mine.tick()
+        assert not mine.open
+        again = actions.knock(old)
+        assert not again.admitted
+        assert again.ticket != old
+        assert not ask(PEOPLE[1].email, text=old).admitted  # type: ignore[attr-defined]
+        assert actions.knock(last).ticket == last  # who has only just been let through, or waits, keeps the place
+        assert actions.knock(desk).admitted
+
+
+def test_item_17_the_owner_elsewhere_signs_in_while_a_stranger_tries(shop: Path) -> None:
+    wrong, right, at = Private("wrong"), Private(FIRST.password), AT
+    home, cafe = Source("203.0.113.9", ""), Source("192.0.2.77", "")
+    assert actions.log_in(FIRST.email, right, at=at, source=home)
+
+    def strangers(network: int) -> None:
+        nonlocal at
+        while True:
+            try:
+                assert actions.log_in(FIRST.email, wrong, at=at, source=Source(f"10.0.{network}.7", "")) is None
+            except Slowed as e:
+                if e.retry_after_s > 900:
+                    return
+                at += timedelta(seconds=e.retry_after_s)
+
+    strangers(1)
+    assert tried() == policy.TRIES_MAX_HERE
+    assert actions.log_in(FIRST.email, right, at=at, source=cafe)  # one network locks nobody out
+    with pytest.raises(Slowed):
+        actions.log_in(FIRST.email, right, at=at, source=Source("10.0.1.8", ""))
+    at += timedelta(days=2)
+    for network in range(2, 8):
+        strangers(network)
+    assert tried() == policy.TRIES_MAX
+    with pytest.raises(Slowed):
+        actions.log_in(FIRST.email, right, at=at, source=Source("192.0.99.1", ""))
+    assert actions.log_in(FIRST.email, right, at=at, source=home)  # from where the owner came before
+    for network in range(12, 18):
+        strangers(network)
+    new = Source("192.0.98.1", "")
+    with pytest.raises(Slowed):
+        actions.log_in(FIRST.email, right, at=at, source=new)
+    token = remembered(FIRST.email, home, at=at)
+    with pytest.raises(Slowed):
+        actions.begin_sign_in(PEOPLE[0].email, right, at=at, source=new, remembered="R" * 43)
+    assert actions.begin_sign_in(FIRST.email, right, at=at, source=new, remembered=token)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM credentials_try WHERE length(key) = 64")
+        assert cursor.fetchone()[0] > 6
+    ask()
+    assert letter()
+    actions.redeem(TOKEN, Private(GOOD), at=clock.now())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM credentials_try")
+        assert cursor.fetchone() == (0,)
+
+
+def tried() -> int:
+    """Return how many tries of the first customer are counted altogether."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT failures FROM credentials_try WHERE key = %s", [sign_in.login_of(FIRST.email)])
+        return int(cursor.fetchone()[0])
+
+
+def remembered(email: str, source: Source, *, at: datetime) -> str:
+    """Return a remember-me token, without what a right password forgets."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM credentials_try")
+    sid = actions.log_in(email, Private(FIRST.password), at=at, source=source)
+    assert sid
+    token = actions.issue_bearer(sid, "remember_me", label="this browser", at=at).reveal()
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO credentials_try SELECT * FROM kept ON CONFLICT (key) DO UPDATE SET failures = excluded.failures")
+    return token
+
+
+def test_item_17_the_database_counts_a_place_as_the_policy_says(shop: Path) -> None:
+    login, place = b"l" * 32, b"l" * 32 + b"p" * 32
+    for failures in (0, 4, 5, 9, 14, 15, 24, 25, 30):
+        for since in (0.0, 1.5, 31.0, 901.0, 86_399.0, 86_400.0):
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM credentials_try")
+                cursor.execute("INSERT INTO credentials_try VALUES (%s, %s, %s)", [place, failures, AT - timedelta(seconds=since)])
+                cursor.execute("SELECT credentials_reserve_try_from(%s, %s, false, %s)", [login, place, AT])
+                found = float(cursor.fetchone()[0])
+            wanted = 0.0 if since >= policy.TRIES_FORGOTTEN_S else policy.try_wait_s(failures, since_s=since, most=policy.TRIES_MAX_HERE)
+            assert found == pytest.approx(wanted, abs=1e-3), (failures, since)
+
+
+def test_a_flood_of_log_ins_does_not_take_the_places_of_resets() -> None:
+    pool = hashing.Slots(running=2, waiting=8, wait_s=2.0)
+    stop, turned_away, waits = threading.Event(), [0], []
+
+    def flood() -> None:
+        while not stop.is_set():
+            try:
+                with pool.slot():
+                    stop.wait(0.02)
+            except Busy:
+                turned_away[0] += 1
+                stop.wait(0.001)
+
+    threads = [threading.Thread(target=flood) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    try:
+        while not turned_away[0]:
+            stop.wait(0.001)
+        for _ in range(30):
+            began = clock.monotonic()
+            with pool.slot(first=True):
+                waits.append(clock.monotonic() - began)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert sorted(waits)[27] < 0.2  # the next slot that becomes free, not one behind eight others
+    assert turned_away[0] > 10
+    assert pool.meter.read().refused == 0  # the room does not slow down for them

@@ -286,3 +286,21 @@ def test_somebody_who_waits_reads_the_language_they_chose(crowd: Any, shop: Path
     chosen = Answer(front, "/passwordchange", language="en", query="lang=de")
     assert chosen.status == 503
     assert chosen.headers["content-language"] == "de"
+
+
+def test_headers_drawn_at_random_make_no_new_page(crowd: Any, shop: Path, front: Front) -> None:
+    """The page with gaps is kept by the language it is in, not by how somebody asks for it."""
+    made: list[str] = []
+    site = front.site
+
+    def counted(environ: dict[str, Any], start: Any) -> Any:
+        made.append(environ["HTTP_COOKIE"])
+        return site(environ, start)
+
+    front.site = counted
+    for n in range(100):
+        assert Answer(front, "/passwordchange", language=f"de;q=0.{n % 9 + 1},x-{n}").status == 503
+    assert len(made) == 1
+    assert Answer(front, "/passwordchange", language="fr-CA,fr;q=0.9,en;q=0.1").headers["content-language"] == "fr"
+    assert Answer(front, "/passwordchange", language="").status == 503
+    assert len(made) <= 3

@@ -117,7 +117,7 @@ def test_a_browser_is_remembered_by_a_button_and_its_token_changes_each_time(sho
     assert views.REMEMBER_COOKIE not in enter(client).cookies
     enter(client, remember="on")
     cookie = client.cookies[views.REMEMBER_COOKIE]
-    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["max-age"]) == (True, "Lax", "/login", 30 * 86_400)
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["max-age"]) == (True, "Lax", "/", 30 * 86_400)
     first = cookie.value
     del client.cookies[views.SESSION_COOKIE]
     assert client.get("/account").headers["Location"] == "/login"
@@ -134,8 +134,13 @@ def test_a_browser_is_remembered_by_a_button_and_its_token_changes_each_time(sho
     answer = copied.post("/login/remembered")
     assert answer.headers["Location"] == "/login"
     assert not answer.cookies[views.REMEMBER_COOKIE].value
-    client.post("/logout")
-    assert not client.cookies[views.REMEMBER_COOKIE].value
+    enter(client, remember="on")
+    kept = client.cookies[views.REMEMBER_COOKIE].value
+    left = client.post("/logout")
+    assert not left.cookies[views.REMEMBER_COOKIE].value
+    assert left.cookies[views.REMEMBER_COOKIE]["path"] == "/"
+    copied.cookies[views.REMEMBER_COOKIE] = kept
+    assert copied.post("/login/remembered").headers["Location"] == "/login"  # signing out ends the token, not the cookie alone
 
 
 def test_the_account_shows_what_lets_in_and_ends_it(wallet: Wallet, client: Client) -> None:

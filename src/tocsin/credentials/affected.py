@@ -24,6 +24,8 @@ from tocsin.subjects import queries as subjects
 
 from . import letters, policy, post
 from .models import Account, AffectedAnswer
+from .places import Source
+from .room import limits
 from .sign_in import digest, login_of
 from .types import AffectedIncident, AffectedInfo
 
@@ -31,11 +33,15 @@ ANSWERS_KEPT = timedelta(days=1)
 INCIDENTS_SHOWN_MAX = 20
 
 
-def ask_affected(email: str, *, at: datetime) -> None:
-    """Ask whether one was affected. Does the same work for every address and says nothing; raises BadInput for what is no address at all."""
+def ask_affected(email: str, *, at: datetime, source: Source | None = None) -> None:
+    """Ask whether one was affected. Does the same work for every address and says nothing; raises BadInput for what is no address at all.
+
+    When the `source` asks much the mail goes later; it is never refused.
+    """
     if not policy.looks_like_address(email):
         raise BadInput(Fault("email", f"{len(email)} characters", "an e-mail address like name@example.org"))
-    sql.rows("credentials", "ask_affected", lookup=login_of(email), request=uuid4())
+    address, network = limits.digests(source) if source else (None, None)
+    sql.rows("credentials", "ask_affected", lookup=login_of(email), request=uuid4(), at=at, address=address, network=network)
 
 
 def send_affected(lookup: bytes, *, request: UUID, token: Private[str], at: datetime, population: str = "customers") -> bool:

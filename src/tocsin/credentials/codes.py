@@ -26,7 +26,9 @@ from tocsin.subjects.types import Postal
 
 from . import letters, policy
 from .models import Account, LetterRequest, ResetToken
+from .places import Source
 from .reset import context_of
+from .room import limits
 from .sign_in import digest, login_of
 from .types import CodeLetterReport
 
@@ -36,10 +38,11 @@ POSTCODE_CHARS_MAX = 20
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a table program must not run what stands in a cell
 
 
-def request_letter(email: str, postcode: str, *, at: datetime) -> None:
+def request_letter(email: str, postcode: str, *, at: datetime, source: Source | None = None) -> None:
     """Ask for a code by post. Does the same work for every address and says nothing; raises BadInput for what cannot be one.
 
-    Both are digested here with the estate's key: neither reaches the queue.
+    Both are digested here with the estate's key: neither reaches the queue. When the `source` asks much it is
+    looked at later; it is never refused.
     """
     faults = []
     if not policy.looks_like_address(email):
@@ -49,7 +52,17 @@ def request_letter(email: str, postcode: str, *, at: datetime) -> None:
         faults.append(Fault("postcode", f"{len(postcode)} characters", "a postal code"))
     if faults:
         raise BadInput(faults)
-    sql.rows("credentials", "ask_letter", lookup=login_of(email), postcode=_postcode_digest(normal), request=uuid4())
+    address, network = limits.digests(source) if source else (None, None)
+    sql.rows(
+        "credentials",
+        "ask_letter",
+        lookup=login_of(email),
+        postcode=_postcode_digest(normal),
+        request=uuid4(),
+        at=at,
+        address=address,
+        network=network,
+    )
 
 
 def ask_letter(lookup: bytes, *, postcode: bytes, request: UUID, at: datetime, population: str = "customers") -> bool:

@@ -54,13 +54,14 @@ def ask_contact_change(sid: str, password: Private[str], email: str, *, at: date
     if not found:
         raise NotFound("nobody is signed in")
     _, version, stored, login = found[0]
+    mine = limits.origin(bytes(login), None, trusted=True)
     with hashing.slots.slot():
-        limits.reserve_try(bytes(login), at=at)  # a borrowed session must not be a place to guess the password at
+        limits.reserve_try(bytes(login), at=at, origin=mine)  # a borrowed session must not be a place to guess the password at
         right = hashing.matches(stored, password, ours=version > 0)
     if not right:
         raise BadInput(Fault("password", "another one", "the password of this account"))
     lease.check()
-    limits.forget_tries(bytes(login))
+    limits.forget_tries(bytes(login), at=at, origin=mine)
     request = uuid4()
     sealed = deposit(email.strip().encode(), context=_context(request))
     sql.rows("credentials", "ask_contact", sid=digest(sid), version=version, request=request, deposit=sealed, at=at)

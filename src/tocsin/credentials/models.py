@@ -464,4 +464,15 @@ class ContactRequest(models.Model):
     done_at = models.DateTimeField(null=True)
 
 
-from .room.models import Pacer, Room, RoomLane, RoomLimit, RoomNode, RoomPlace, RoomSecond, Try  # noqa: E402, F401  # Django finds models here
+from .room.models import (  # noqa: E402  # Django finds models here
+    KnownPlace,  # noqa: F401
+    Pacer,  # noqa: F401
+    Room,  # noqa: F401
+    RoomLane,  # noqa: F401
+    RoomLimit,  # noqa: F401
+    RoomNode,  # noqa: F401
+    RoomPlace,  # noqa: F401
+    RoomSecond,  # noqa: F401
+    RoomUse,  # noqa: F401
+    Try,  # noqa: F401
+)

@@ -48,18 +48,23 @@ def request_reset(email: str, *, at: datetime, source: Source | None = None, tic
         raise BadInput(Fault("email", f"{len(email)} characters", "an e-mail address like name@example.org"))
     place, stand = gate.place_of_request(ticket)
     address, network = limits.digests(source) if source else (None, None)
-    sql.rows(
-        "credentials",
-        "ask_in_turn",
-        lookup=login_of(email),
-        request=uuid4(),
-        at=at,
-        address=address,
-        network=network,
-        ms=place.ms if place else None,
-        nonce=place.nonce if place else None,
-        lane=int(place.lane) if place else None,
-    )
+    for _ in range(2):  # the second time with a fresh place, if the first admitted others already
+        delay = sql.rows(
+            "credentials",
+            "ask_in_turn",
+            lookup=login_of(email),
+            request=uuid4(),
+            at=at,
+            address=address,
+            network=network,
+            ms=place.ms if place else None,
+            nonce=place.nonce if place else None,
+            lane=int(place.lane) if place else None,
+            bind=stand is not gate.PASSES,  # a place that nobody holds a ticket of cannot be used again
+        )[0][0]
+        if delay >= 0:
+            break
+        place, stand = gate.place_of_request("")
     return stand
 
 
@@ -152,7 +157,7 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> bool:
     account, context, factor, old, targets, formats, population = found[0]
     needs = policy.chars_min(second_factor=factor)
     _refuse_weak(password, account=account, context=frozenset(bytes(d) for d in context), chars_min=needs)
-    with hashing.slots.slot():
+    with hashing.slots.slot(first=True):
         _refuse_old(old, password)
         stored = hashing.make(password)
         outbox = delivery.outbox(
@@ -234,7 +239,9 @@ def _refuse_weak(password: Private[str], *, account: int, context: frozenset[byt
         context_chars={shape & ~LETTERS_ONLY for shape in shapes},
     )
     if lookup.breached(password):
-        reasons.append("It is known from passwords stolen elsewhere, and thieves try those. Please choose one that you use nowhere else.")
+        reasons.append(
+            said("It is known from passwords stolen elsewhere, and thieves try those. Please choose one that you use nowhere else.")
+        )
     if reasons:
         raise BadInput([Fault("password", "a password that would be guessed", reason) for reason in reasons])
 

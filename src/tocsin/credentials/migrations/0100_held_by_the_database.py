@@ -193,7 +193,7 @@ REVOKE ALL ON FUNCTION credentials_own_node, credentials_raise_epochs, credentia
 
 class Migration(migrations.Migration):
 
-    dependencies = [("credentials", "0082_gate_delivered")]
+    dependencies = [("credentials", "0090_fair_turns")]
 
     operations = [
         migrations.CreateModel(

@@ -12,6 +12,7 @@ import gzip
 import os
 import secrets
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,37 +37,67 @@ RETRY_AFTER_S = 8.0
 
 
 class Slots:
-    """At most `running` at a time inside `slot()`, at most `waiting` in front of it, each for at most `wait_s`. One per process."""
+    """At most `running` at a time inside `slot()`, at most `waiting` in front of it, each for at most `wait_s`. One per process.
+
+    A queue for each of two classes, so that a flood of log-ins does not take the places of people who are let in to set a password: log-ins
+    have the whole pool while no reset waits, and a reset (`first`) is next whenever a slot becomes free.
+    """
 
     def __init__(self, *, running: int, waiting: int, wait_s: float) -> None:
         self.limit, self.wait_s = running + waiting, wait_s
-        self._free = threading.Semaphore(running)
-        self._lock = threading.Lock()
-        self._inside = 0
+        self._free = running
+        self._turn = threading.Condition()
+        self._inside = {True: 0, False: 0}
+        self._waiting: dict[bool, deque[object]] = {True: deque(), False: deque()}
         self.meter = Meter(running=max(1, running), wait_s_max=wait_s)
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Hold a slot while the block runs. Raises Busy at once if the queue is full, or when the wait was too long."""
-        with self._lock:
-            if self._inside >= self.limit:
-                self.meter.refused()
+    def slot(self, *, first: bool = False) -> Iterator[None]:
+        """Hold a slot while the block runs. Raises Busy at once if the queue of its class is full, or when the wait was too long."""
+        with self._turn:
+            if self._inside[first] >= self.limit:
+                self._refused(first)
                 raise Busy("all places for checking passwords are taken", retry_after_s=RETRY_AFTER_S)
-            self._inside += 1
+            self._inside[first] += 1
         came_at = clock.monotonic()
         try:
-            if not self._free.acquire(timeout=self.wait_s):
-                self.meter.refused()
+            if not self._acquire(first):
+                self._refused(first)
                 raise Busy("the wait for checking a password was too long", retry_after_s=RETRY_AFTER_S)
             began_at, cpu = clock.monotonic(), clock.thread_cpu()
             try:
                 yield
             finally:
-                self._free.release()
-                self.meter.served(wait_s=began_at - came_at, held_s=clock.monotonic() - began_at, cpu_s=clock.thread_cpu() - cpu)
+                with self._turn:
+                    self._free += 1
+                    self._turn.notify_all()
+                wait_s = began_at - came_at if first else 0.0
+                self.meter.served(wait_s=wait_s, held_s=clock.monotonic() - began_at, cpu_s=clock.thread_cpu() - cpu)
         finally:
-            with self._lock:
-                self._inside -= 1
+            with self._turn:
+                self._inside[first] -= 1
+
+    def _refused(self, first: bool) -> None:
+        """Tell the meter of a reset that found no slot: the room is led by how resets fare, so that log-ins cannot slow it down."""
+        if first:
+            self.meter.refused()
+
+    def _acquire(self, first: bool) -> bool:
+        """Take a slot when it is our turn; tell whether it came in time."""
+        me = object()
+        with self._turn:
+            mine = self._waiting[first]
+            mine.append(me)
+            try:
+                mine_is_next = self._turn.wait_for(
+                    lambda: self._free > 0 and mine[0] is me and (first or not self._waiting[True]), timeout=self.wait_s
+                )
+                if mine_is_next:
+                    self._free -= 1
+                return mine_is_next
+            finally:
+                mine.remove(me)
+                self._turn.notify_all()
 
 
 slots = Slots(running=CORES, waiting=WAITING_PER_CORE * CORES, wait_s=WAIT_S_MAX)
@@ -96,9 +127,15 @@ def matches(stored: str | None, password: Private[str], *, ours: bool = True) ->
 
 
 def too_near(stored: str, password: Private[str], *, words: tuple[str, ...]) -> int | None:
-    """Return the rank of the variant of a new password that has the old hash (0: it is the old one), None if none has within the budget."""
+    """Return the rank of the variant of a new password that has the old hash (0: it is the old one), None if none has within the budget.
+
+    An imported hash was made of the text as typed somewhere else, so that text itself is tried, too.
+    """
     tries = policy.near_tries(formats.cost_ms(stored))
-    for rank, candidate in zip(range(tries), policy.near(policy.normal(password.reveal()), words=words), strict=False):
+    typed, normal = password.reveal(), policy.normal(password.reveal())
+    if typed != normal and _verify(stored, typed.encode("utf-8", "surrogatepass")):
+        return 0
+    for rank, candidate in zip(range(tries), policy.near(normal, words=words), strict=False):
         if _verify(stored, candidate.encode("utf-8", "surrogatepass")):
             return rank
     return None

@@ -62,6 +62,8 @@ def knock(text: str, *, token: str = "", issue: bool = True) -> Stand:
     if keeper is None or (keeper.open and not text):
         return PASSES
     place = ticket.read(text, binding=(binding := ticket.binding_of(token)), now_ms=keeper.now_ms())
+    if place is not None and not token and keeper.stale(place):
+        place = None
     if keeper.open:
         return Stand(admitted=True, ticket=text) if place else PASSES
     if place is None:
@@ -73,11 +75,16 @@ def knock(text: str, *, token: str = "", issue: bool = True) -> Stand:
 
 
 def place_of_request(text: str) -> tuple[Place | None, Stand]:
-    """Return the place that a request for a link carries, and where it stands. Whoever waits is not refused: the letter waits for them."""
+    """Return the place that a request for a link carries, and where it stands. Whoever waits is not refused: the letter waits for them.
+
+    A ticket that was let through long ago is none any more. How many addresses one admits the database sees to (ask_in_turn).
+    """
     keeper = _keeper
     if keeper is None:
         return None, PASSES
     place = ticket.read(text, now_ms=keeper.now_ms())
+    if place is not None and keeper.stale(place):
+        place = None
     if place is None and (direct := keeper.let_in()):
         return direct, PASSES
     place = place or keeper.issue()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection
@@ -29,19 +30,48 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def reserve_try(login: bytes, *, at: datetime) -> None:
-    """Count one more password for a login before it is looked at. Raises Slowed while the login must wait; that try is not counted."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a try for a login comes from, under which it is counted: the login's digest and a keyed digest of login and place."""
+
+    key: bytes
+    trusted: bool
+
+
+def origin(login: bytes, source: Source | None, *, trusted: bool) -> Origin | None:
+    """Return from where a password is tried: a browser that the account remembers or has a session in (`trusted`), else its network.
+
+    None if neither is known.
+    """
+    if trusted:
+        return Origin(login + lookup_digest(f"{login.hex()} trusted", purpose="try-origin"), trusted=True)
+    network = digests(source, purpose="try")[1] if source else None
+    return Origin(login + lookup_digest(f"{login.hex()} {network.hex()}", purpose="try-origin"), trusted=False) if network else None
+
+
+def reserve_try(login: bytes, *, at: datetime, origin: Origin | None = None) -> None:
+    """Count one more password for a login before it is looked at. Raises Slowed while it must wait; that try is not counted.
+
+    Counted for its origin, and with a wider limit for all together; a trusted origin, and one from which the right password came before,
+    is not held back by what others tried.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT credentials_reserve_try(%s, %s)", [login, at])
+        if origin is None:
+            cursor.execute("SELECT credentials_reserve_try(%s, %s)", [login, at])
+        else:
+            cursor.execute("SELECT credentials_reserve_try_from(%s, %s, %s, %s)", [login, origin.key, origin.trusted, at])
         wait_s = float(cursor.fetchone()[0])
     if wait_s > 0:
         raise Slowed("too many passwords were tried for this login", retry_after_s=wait_s)
 
 
-def forget_tries(login: bytes) -> None:
-    """Forget the wrong passwords of a login: the right one came."""
+def forget_tries(login: bytes, *, at: datetime, origin: Origin | None = None) -> None:
+    """Forget the wrong passwords of a login, altogether and from here: the right one came. Those from elsewhere stay counted there."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT credentials_forget_tries(%s)", [login])
+        if origin is None:
+            cursor.execute("SELECT credentials_forget_tries(%s)", [login])
+        else:
+            cursor.execute("SELECT credentials_forget_tries_from(%s, %s, %s)", [login, origin.key, at])
 
 
 def dead_link(source: Source, *, at: datetime) -> float:

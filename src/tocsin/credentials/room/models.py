@@ -97,8 +97,24 @@ class RoomPlace(models.Model):
     lane = models.SmallIntegerField()
 
 
+class RoomUse(models.Model):
+    """For which logins, known or not, a place was used: it admits few. Kept as long as a ticket can be good."""
+
+    pk = models.CompositePrimaryKey("ms", "nonce", "login")
+    ms = models.BigIntegerField()
+    nonce = models.BinaryField()
+    login = models.BinaryField()
+
+
+class KnownPlace(models.Model):
+    """From where somebody signed in to a login in the last 90 days, by a keyed digest of both."""
+
+    key = models.BinaryField(primary_key=True)
+    seen_at = models.DateTimeField()
+
+
 class Try(models.Model):
-    """Wrong passwords in a row for a login, known or not, by the keyed digest of the login."""
+    """Wrong passwords in a row for a login, known or not: altogether (32 bytes: its keyed digest), and from one place (64 bytes)."""
 
     key = models.BinaryField(primary_key=True)
     failures = models.IntegerField()

@@ -17,7 +17,7 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -37,6 +37,8 @@ DIRECT_BURST_S = 10.0
 DIRECT_BURST_MIN = 5.0
 REOPENED_BURST_S = 1.0
 BUCKETS_KEPT_S = 120  # own counts of older seconds were reported long ago, and no place is issued in them any more
+ADMITTED_LIFE_S = 900.0  # a ticket for a link is good so long after it was let through
+PAST_EVERY_S = 30.0
 READ_SHARE = 20  # reading a long queue takes at most a twentieth of the time
 
 log = logging.getLogger("tocsin.credentials")
@@ -63,6 +65,8 @@ class Keeper:
         self._allowance: float | None = None
         self._filled_at = monotonic()
         self._read_again_at = float("-inf")
+        self._past: list[tuple[float, Mapping[int, float]]] = []
+        self._past_marks: Mapping[int, float] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -76,6 +80,13 @@ class Keeper:
     def passes(self, place: Place) -> bool:
         """Tell whether a place is let through."""
         return self.picture.passes(place) if self._closed_at is None or not self.picture.open else place.position < self._closed_at
+
+    def stale(self, place: Place) -> bool:
+        """Tell whether a place was let through so long ago that its ticket is none any more: nobody hoards admitted tickets.
+
+        Tickets from the desk are not: they travel by telephone. A node that has just started calls none stale for as long.
+        """
+        return place.lane is not Lane.ASSISTED and self._past_marks.get(place.lane, 0.0) > place.position
 
     def issue(self, lane: Lane = Lane.REGULAR, *, nonce: bytes | None = None) -> Place:
         """Return a new place at the end of a lane, counted."""
@@ -174,9 +185,19 @@ class Keeper:
                 self._allowance = max(DIRECT_BURST_MIN, picture.rate_per_s / picture.nodes * REOPENED_BURST_S)
                 self._filled_at = self._monotonic()
             self.picture = picture
+            self._remember(picture, began)
             if closed_at is not None and not picture.open:
                 self._closed_at = None
         self._read_again_at = began + READ_SHARE * (self._monotonic() - began) if not picture.open else began
+
+    def _remember(self, picture: Picture, at: float) -> None:
+        """Keep the watermarks of the last ADMITTED_LIFE_S, and those that are so old by now."""
+        if self._past and at - self._past[-1][0] < PAST_EVERY_S:
+            return
+        present = self.now_ms() / 1000 - 2.0  # while the room is open everybody who came before is let through
+        self._past.append((at, dict.fromkeys(map(int, Lane), present) if picture.open else dict(picture.marks)))
+        while self._past and at - self._past[0][0] >= ADMITTED_LIFE_S:
+            self._past_marks = self._past.pop(0)[1]
 
     def lead(self) -> bool:
         """Move the watermarks if it is time and no other node does; tell whether this one did. One transaction under one lock."""

@@ -33,6 +33,7 @@ REFRESH_S, REFRESH_S_MAX = 20.0, 1800.0
 JITTER = 0.25
 POLLS_PER_S_MAX = 500.0
 TRIES_FREE = 5  # wrong passwords in a row before anybody is slowed down
+TRIES_MAX_HERE = 25  # from one network: no single one uses up what all have together
 TRIES_MAX = 100  # Source: NIST SP 800-63B-4 s3.2.2: at most 100 consecutive failed attempts
 TRY_DELAY_S_MAX = 900.0
 TRIES_FORGOTTEN_S = 86_400.0
@@ -170,12 +171,12 @@ def mail_rate_per_s(capacity_per_s: float) -> float:
     return MAIL_SHARE * capacity_per_s / CLICK_RATE
 
 
-def try_wait_s(failures: int, *, since_s: float) -> float:
+def try_wait_s(failures: int, *, since_s: float, most: int = TRIES_MAX) -> float:
     """Return how long the next password for a login must wait: nothing for the first TRIES_FREE, then 1 s doubling to 15 minutes.
 
-    After TRIES_MAX in a row a day, or a new password by mail. Tries made while waiting are not counted, so a stranger cannot prolong it.
+    After `most` in a row a day, or a new password by mail. Tries made while waiting are not counted, so a stranger cannot prolong it.
     """
-    if failures >= TRIES_MAX:
+    if failures >= most:
         return max(0.0, TRIES_FORGOTTEN_S - since_s)
     if failures < TRIES_FREE:
         return 0.0

@@ -5,7 +5,7 @@ REVOKE ALL ON credentials_population, credentials_epoch, credentials_account, cr
   credentials_live_credential, credentials_live_session, credentials_live_resettoken
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_room, credentials_roomlane, credentials_roomsecond, credentials_roomnode, credentials_roomlimit, credentials_roomplace,
-  credentials_try, credentials_pacer
+  credentials_try, credentials_pacer, credentials_roomuse, credentials_knownplace
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_connectorsecret, credentials_target, credentials_plantedcanary, credentials_outbox
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
@@ -36,6 +36,9 @@ REVOKE ALL ON FUNCTION credentials_covered, credentials_dead_hashes, credentials
   FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON credentials_letterrequest, credentials_affectedanswer, credentials_live_affectedanswer
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
+REVOKE ALL ON FUNCTION credentials_settle_turn, credentials_turn_delay, credentials_ask_letter_in_turn, credentials_ask_affected_in_turn,
+  credentials_reserve_try_from, credentials_forget_tries_from
+  FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 REVOKE ALL ON FUNCTION credentials_ask_letter, credentials_ask_affected FROM PUBLIC, tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer, tocsin_api;
 
 -- Letting people in and through: the public process, and the operator's for its canaries.
@@ -120,7 +123,7 @@ GRANT SELECT ON credentials_roomlimit TO tocsin_console;
 GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_roomlimit TO tocsin_operator, tocsin_worker;
 GRANT EXECUTE ON FUNCTION credentials_room_report, credentials_room_lead, credentials_room_move, credentials_room_keep, credentials_room_lane,
   credentials_ask_in_turn, credentials_forget_tries_of TO tocsin_public;
-GRANT EXECUTE ON FUNCTION credentials_reserve_try, credentials_forget_tries TO tocsin_public, tocsin_operator;
+GRANT EXECUTE ON FUNCTION credentials_reserve_try, credentials_forget_tries, credentials_reserve_try_from, credentials_forget_tries_from TO tocsin_public, tocsin_operator;
 
 -- Erasing dead hashes: begun by time (worker) or by two people (operator, console), carried out by the worker through functions. What is
 -- copied for a legal hold is readable by nobody but the owner of the database.
@@ -146,7 +149,7 @@ GRANT SELECT, UPDATE ON credentials_letterrequest TO tocsin_operator;
 GRANT SELECT ON credentials_letterrequest TO tocsin_console;
 GRANT SELECT, INSERT, UPDATE, DELETE ON credentials_affectedanswer TO tocsin_worker;
 GRANT SELECT ON credentials_live_affectedanswer TO tocsin_public;
-GRANT EXECUTE ON FUNCTION credentials_ask_letter, credentials_ask_affected TO tocsin_public;
+GRANT EXECUTE ON FUNCTION credentials_ask_letter_in_turn, credentials_ask_affected_in_turn TO tocsin_public;
 
 -- Links and codes that do not work are counted by where they come from.
 GRANT EXECUTE ON FUNCTION credentials_dead_link TO tocsin_public;

@@ -275,8 +275,9 @@ def _alarms(
         found.append(("bad", f"too many addresses at {', '.join(broken)} fail: two people must let it go on", f"{here}/mailing"))
     if mailing and mailing.state in {MailingState.PAUSED, MailingState.STOPPED} and mailing.waiting:
         found.append(("bad", f"the mailing is {mailing.state} with {mailing.waiting:,} people not told", f"{here}/mailing"))
-    if cutover and cutover.canaries_tried and cutover.sealed and cutover.canaries_refused < cutover.canaries_tried:
-        found.append(("bad", f"{cutover.canaries_tried - cutover.canaries_refused} canaries still get in with an old secret", "/log"))
+    survivors = (cutover.canaries_tried or 0) - (cutover.canaries_refused or 0) if cutover and cutover.sealed else 0
+    if survivors:
+        found.append(("bad", f"{survivors} canaries still get in with an old secret", "/log"))
     if desk.urgent:
         found.append(("bad", f"{desk.urgent:,} urgent {'message waits' if desk.urgent == 1 else 'messages wait'} for an answer", "/desk"))
     if asked:

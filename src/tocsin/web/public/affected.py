@@ -11,7 +11,7 @@ from tocsin.credentials.types import LOGIN_CHARS_MAX, TOKEN_SHAPE
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput
 
-from .dead import dead
+from .dead import dead, source_of
 from .elements import words_of
 from .page import SeeOther, page, put_cookie, seal
 
@@ -26,7 +26,7 @@ def ask(request: HttpRequest) -> HttpResponse:
         return page(request, "affected")
     email = request.POST.get("email", "")
     try:
-        credentials.ask_affected(email, at=clock.now())
+        credentials.ask_affected(email, at=clock.now(), source=source_of(request))
     except BadInput:
         return page(request, "affected", 422, email=email[:LOGIN_CHARS_MAX], fault=True)
     minutes = int(credentials_now.link_life().total_seconds() // 60)

@@ -2,9 +2,9 @@
 
 Why: at twenty times the capacity the waiting page is asked for twenty times for each password that is hashed, on the same cores. Through
 the whole site it would cost a tenth of a hash; here it costs a few microseconds of signature check and three figures put into ready bytes.
-The bytes are the site's own: the page is asked of the site per language (as the request names it), with gaps, and kept for a while with
-all its headers. The answer to a followed link is kept in the same way: its token alone differs. Whatever is neither a plain question whether
-it is somebody's turn yet nor a link goes on to the site.
+The bytes are the site's own: the page is asked of the site per language of ours, with gaps, and kept for a while with all its headers. The
+answer to a followed link is kept in the same way: its token alone differs. Whatever is neither a plain question whether it is somebody's turn
+yet nor a link goes on to the site.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tocsin.credentials.types import TOKEN_SHAPE, Stand
 from tocsin.kernel import clock
 
 from . import room
-from .language import CHOICES, COOKIE, COOKIE_S
+from .language import CHOICES, COOKIE, COOKIE_S, resolved
 
 ASK, FORM, LINK = "/passwordchange", "/passwordchange/new", "/passwordchange/t/"
 SAMPLE = "T" * 43  # a token for which the site is asked how it answers to a link
@@ -55,7 +55,7 @@ class Front:
 
     def __init__(self, site: App) -> None:
         self.site = site
-        self._forms: dict[tuple[str, str, str], _Form] = {}
+        self._forms: dict[tuple[str, str], _Form] = {}
         self._lock = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -111,20 +111,17 @@ class Front:
 
     def _form(self, environ: Environ, path: str, cookies: dict[str, str], *, asked_as: str = room.PATH + "/waiting") -> _Form:
         """Return the page with gaps in the language of a request, as the site gave it at most FORM_S_MAX ago, or last if it cannot now."""
-        language = environ.get("HTTP_ACCEPT_LANGUAGE", "")[:LANGUAGE_CHARS_MAX]
-        chosen = cookies.get(COOKIE, "") if cookies.get(COOKIE, "") in LANGUAGES else ""
-        key = (path, language, chosen)
+        language = resolved(cookies.get(COOKIE, ""), environ.get("HTTP_ACCEPT_LANGUAGE", "")[:LANGUAGE_CHARS_MAX])
+        key = (path, language)
         kept = self._forms.get(key)
         if kept is not None and clock.monotonic() - kept.made_at < FORM_S_MAX:
             return kept
         asked = {k: v for k, v in environ.items() if k not in {"HTTP_COOKIE", "CONTENT_LENGTH"}} | {
             "PATH_INFO": asked_as,
             "QUERY_STRING": "",
-            "HTTP_ACCEPT_LANGUAGE": language,
+            "HTTP_COOKIE": f"{COOKIE}={language}",
             room.FORM_ASKED: path,
         }
-        if chosen:
-            asked["HTTP_COOKIE"] = f"{COOKIE}={chosen}"
         seen: list[tuple[str, tuple[tuple[str, str], ...]]] = []
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> None:

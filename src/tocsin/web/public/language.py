@@ -38,7 +38,7 @@ class LanguageMiddleware:
         """Answer in the language of this request."""
         wanted = request.GET.get("lang", "")
         chosen = wanted if wanted in dict(CHOICES) else ""
-        language = chosen or _known(request)
+        language = chosen or resolved(request.COOKIES.get(COOKIE, ""), request.headers.get("Accept-Language", ""))
         with translation.override(language):
             response = self.get_response(request)
         response.headers.setdefault("Content-Language", tag(language))
@@ -48,11 +48,11 @@ class LanguageMiddleware:
         return response
 
 
-def _known(request: HttpRequest) -> str:
-    before = request.COOKIES.get(COOKIE, "")
+def resolved(before: str, accepted: str) -> str:
+    """Return the language of a browser that chose `before` (or nothing) and sends this Accept-Language header: one of ours."""
     if before in dict(CHOICES):
         return before
-    asked = [language for language, _ in parse_accept_lang_header(request.headers.get("Accept-Language", "")) if language != "*"]
+    asked = [language for language, _ in parse_accept_lang_header(accepted) if language != "*"]
     for wanted in (*asked, config.current().company.locale.replace("_", "-").lower()):
         try:
             return translation.get_supported_language_variant(wanted)

@@ -12,7 +12,7 @@ from tocsin.credentials.types import LOGIN_CHARS_MAX
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput
 
-from .dead import dead
+from .dead import dead, source_of
 from .page import SeeOther, page, put_cookie, seal
 
 LINK_COOKIE = "tocsin_link"
@@ -28,7 +28,7 @@ def letter(request: HttpRequest) -> HttpResponse:
         return page(request, "letter")
     email = request.POST.get("email", "")
     try:
-        credentials.request_letter(email, request.POST.get("postcode", ""), at=clock.now())
+        credentials.request_letter(email, request.POST.get("postcode", ""), at=clock.now(), source=source_of(request))
     except BadInput as e:
         faults = {fault.field: True for fault in e.faults}
         return page(request, "letter", 422, email=email[:LOGIN_CHARS_MAX], faults=faults)

@@ -95,8 +95,8 @@ def remembered(request: HttpRequest) -> HttpResponse:
         renewed = credentials.renew(request.COOKIES.get(REMEMBER_COOKIE, ""), "remember_me", at=clock.now())
     except NotFound:
         response = SeeOther(SIGN_IN_PATH)
-        response.delete_cookie(REMEMBER_COOKIE, path=SIGN_IN_PATH)
+        response.delete_cookie(REMEMBER_COOKIE)
         return _seal(response)
     entered = enter(request, renewed.sid)
-    _set(entered, REMEMBER_COOKIE, renewed.secret.reveal(), BEARER_LIFE["remember_me"], path=SIGN_IN_PATH)
+    _set(entered, REMEMBER_COOKIE, renewed.secret.reveal(), BEARER_LIFE["remember_me"], path="/")
     return entered

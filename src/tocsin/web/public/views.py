@@ -200,7 +200,13 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     remember, then = "remember" in request.POST, request.POST.get("then", "")
     known: dict[str, Any] = {"email": email, "all_were_reset": all_were_reset, "remember": remember, "then": then if then in AFTER else ""}
     try:
-        begun = credentials.begin_sign_in(email, Private(request.POST.get("password", "")), at=clock.now())
+        begun = credentials.begin_sign_in(
+            email,
+            Private(request.POST.get("password", "")),
+            at=clock.now(),
+            source=source_of(request),
+            remembered=request.COOKIES.get(REMEMBER_COOKIE, ""),
+        )
     except BadInput:
         return _page(request, "login", 413, failed=True, **known)
     except Slowed as e:
@@ -233,7 +239,7 @@ def enter(request: HttpRequest, sid: Private[str], *, remember: bool = False, th
             token = credentials.issue_bearer(sid.reveal(), "remember_me", label="this browser", at=clock.now())
         except Refused:
             return _seal(response)  # fifty browsers are remembered already, or a cutover came between: signed in at most for now
-        _set(response, REMEMBER_COOKIE, token.reveal(), BEARER_LIFE["remember_me"], path=SIGN_IN_PATH)
+        _set(response, REMEMBER_COOKIE, token.reveal(), BEARER_LIFE["remember_me"], path="/")
     return _seal(response)
 
 
@@ -242,9 +248,11 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session of this browser, and forget it."""
     if sid := request.COOKIES.get(SESSION_COOKIE):
         credentials.log_out(sid)
+    if token := request.COOKIES.get(REMEMBER_COOKIE):
+        credentials.forget_bearer(token, at=clock.now())
     response = SeeOther("/")
     response.delete_cookie(SESSION_COOKIE)
-    response.delete_cookie(REMEMBER_COOKIE, path=SIGN_IN_PATH)
+    response.delete_cookie(REMEMBER_COOKIE)
     return _seal(response)
 
 
