@@ -63,20 +63,9 @@ class Recorded:
 def record(access: Access) -> Recorded:
     """Return the stored form of an act under a fresh salt."""
     event = json.dumps(
-        {
-            "op": access.op.name.lower(),
-            "at": access.at_us,
-            "client": access.client,
-            "cards": access.cards,
-            "purpose": access.purpose,
-            "token": access.token.hex() if access.token else None,
-            "ticket": access.ticket,
-            "reason": access.reason,
-        },
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    )
+        {"op": access.op.name.lower(), "at": access.at_us, "client": access.client, "cards": access.cards, "purpose": access.purpose,
+         "token": access.token.hex() if access.token else None, "ticket": access.ticket, "reason": access.reason},
+        sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     salt = secrets.token_bytes(leaf.SALT_BYTES)
     commitment = leaf.commit(salt=salt, event=event.encode())
     return Recorded(event, salt, leaf.pack(type=access.op, at_us=access.at_us, incident=0, commitment=commitment))

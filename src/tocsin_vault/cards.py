@@ -10,24 +10,8 @@ PAN_DIGITS_MIN, PAN_DIGITS_MAX = 12, 19  # ISO/IEC 7812-1
 CUSTOMER_CHARS_MAX = 64
 COLUMNS = ("customer_id", "card_number", "expiry_month", "brand")
 # PCI DSS 4.0.1 3.3.1: never stored after authorisation, so a file that brings them is refused as a whole.
-FORBIDDEN_COLUMNS = frozenset(
-    {
-        "cvv",
-        "cvv2",
-        "cvc",
-        "cvc2",
-        "cid",
-        "cav2",
-        "csc",
-        "security_code",
-        "card_security_code",
-        "pin",
-        "pin_block",
-        "track",
-        "track1",
-        "track2",
-    }
-)
+FORBIDDEN_COLUMNS = frozenset({"cvv", "cvv2", "cvc", "cvc2", "cid", "cav2", "csc", "security_code", "card_security_code", "pin",
+                               "pin_block", "track", "track1", "track2"})
 
 # Brand -> (prefix ranges as (from, to) over equally many digits, allowed lengths). Source: ISO/IEC 7812 issuer ranges as the networks
 # publish them. Order matters only for recognising a number without a brand: the narrower ranges come first.

@@ -150,17 +150,8 @@ def _init(args: argparse.Namespace, started_by: int) -> int:
             engine.create(origin)
             engine.open()
     vkeys = (place.folder / "log.vkey").read_text().splitlines()
-    _say(
-        args,
-        {
-            "created": created,
-            "folder": str(place.folder),
-            "socket": str(place.client_socket),
-            "user": place.user,
-            "separated_user": place.separated,
-            "log_vkeys": vkeys,
-        },
-    )
+    _say(args, {"created": created, "folder": str(place.folder), "socket": str(place.client_socket), "user": place.user,
+                "separated_user": place.separated, "log_vkeys": vkeys})
     return 0
 
 
@@ -175,9 +166,8 @@ def _serve(args: argparse.Namespace, started_by: int) -> int:
         _wait_for_lock(engine)
         engine.open()
         status = engine.status()
-        sys.stderr.write(
-            f"vault: serving {status['cards']:,} cards as {place.user} at {place.client_socket}{' (SEALED)' if status['sealed'] else ''}\n"
-        )
+        sys.stderr.write(f"vault: serving {status['cards']:,} cards as {place.user} at {place.client_socket}"
+                         f"{' (SEALED)' if status['sealed'] else ''}\n")
         if warning := status.get("warning"):
             sys.stderr.write(f"vault: {warning}\n")
         sys.stderr.flush()
@@ -231,15 +221,8 @@ def _import(args: argparse.Namespace, started_by: int) -> int:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
-    _say(
-        args,
-        result
-        | {
-            "seconds": round(time.monotonic() - started, 3),
-            "tokens_file": str(outputs[0]),
-            "rejects_file": str(outputs[1]) if args.rejects is not None else None,
-        },
-    )
+    _say(args, result | {"seconds": round(time.monotonic() - started, 3), "tokens_file": str(outputs[0]),
+                         "rejects_file": str(outputs[1]) if args.rejects is not None else None})
     return 0
 
 

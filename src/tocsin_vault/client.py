@@ -19,13 +19,8 @@ FILES_MAX = 3
 LINE_BYTES_MAX = 65_536
 
 
-def ask(
-    path: Path,
-    request: dict[str, Any],
-    *,
-    files: Sequence[int] = (),
-    progress: Callable[[dict[str, Any]], None] = lambda _: None,
-) -> dict[str, Any] | None:
+def ask(path: Path, request: dict[str, Any], *, files: Sequence[int] = (), progress: Callable[[dict[str, Any]], None] = lambda _: None,
+        ) -> dict[str, Any] | None:
     """Return the answer of the serving process, None when nobody serves. Raises what that process raised; Busy when it died meanwhile."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         try:

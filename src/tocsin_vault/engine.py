@@ -105,29 +105,15 @@ class _Act:
     def record(self, access: Access) -> None:
         """Note one act; `write` stores it in this transaction."""
         stored = accesslog.record(access)
-        self._rows.append(
-            (
-                self._first + len(self._rows),
-                access.at_us,
-                access.op.name.lower(),
-                access.client,
-                access.purpose,
-                access.ticket,
-                access.token,
-                access.cards,
-                stored.event,
-                stored.salt,
-                stored.entry,
-            )
-        )
+        self._rows.append((self._first + len(self._rows), access.at_us, access.op.name.lower(), access.client, access.purpose,
+                           access.ticket, access.token, access.cards, stored.event, stored.salt, stored.entry))
         self.entries.append(stored.entry)
 
     def write(self) -> None:
         """Store the noted acts, the last thing before the commit."""
         if self._rows:
-            with self.db.cursor().copy(
-                "COPY vault_access (leaf, at_us, op, client, purpose, ticket, token, cards, event, salt, entry) FROM STDIN"
-            ) as copy:
+            with self.db.cursor().copy("COPY vault_access (leaf, at_us, op, client, purpose, ticket, token, cards, event, salt, entry)"
+                                       " FROM STDIN") as copy:
                 for row in self._rows:
                     copy.write_row(row)
 
@@ -144,18 +130,13 @@ class _Act:
         The database is asked once per act; further requests of the same act are counted here.
         """
         if (uid, purpose) not in self._left:
-            grant = self.db.execute(
-                "SELECT per_minute, per_day FROM vault_grant WHERE client_uid = %s AND purpose = %s AND until_us > %s"
-                " ORDER BY id DESC LIMIT 1",
-                (uid, purpose, self.at_us),
-            ).fetchone()
+            grant = self.db.execute("SELECT per_minute, per_day FROM vault_grant WHERE client_uid = %s AND purpose = %s AND until_us > %s"
+                                    " ORDER BY id DESC LIMIT 1", (uid, purpose, self.at_us)).fetchone()
             if grant is None:
                 raise Refused("no grant by two approvers for this client and purpose")
-            used = self.db.execute(
-                "SELECT count(*) FILTER (WHERE at_us > %s), count(*) FROM vault_access"
-                " WHERE op = 'released' AND client = %s AND purpose = %s AND at_us > %s",
-                (self.at_us - MINUTE_US, _client(uid), purpose, self.at_us - DAY_US),
-            ).fetchone() or (0, 0)
+            used = self.db.execute("SELECT count(*) FILTER (WHERE at_us > %s), count(*) FROM vault_access"
+                                   " WHERE op = 'released' AND client = %s AND purpose = %s AND at_us > %s",
+                                   (self.at_us - MINUTE_US, _client(uid), purpose, self.at_us - DAY_US)).fetchone() or (0, 0)
             self._left[uid, purpose] = [limit - n for limit, n in zip(grant, used, strict=True)]
         left = self._left[uid, purpose]
         if min(left) <= 0:
@@ -274,8 +255,7 @@ class Engine:
         row = act.db.execute(
             "INSERT INTO vault_card (token, fingerprint, key, sealed, expires) VALUES (%s, %s, %s, %s, %s)"
             " ON CONFLICT (fingerprint) DO UPDATE SET expires = EXCLUDED.expires RETURNING token",
-            (token, ring.fingerprint(card.pan), key_id, ring.seal(card, token=token, key_id=key_id), card.expires),
-        ).fetchone()
+            (token, ring.fingerprint(card.pan), key_id, ring.seal(card, token=token, key_id=key_id), card.expires)).fetchone()
         if row is None:
             raise Unavailable("the database gave no token")
         act.record(Access(Op.TOKENISED, act.at_us, _client(ask.uid), cards=1, token=row[0]))
@@ -303,9 +283,8 @@ class Engine:
 
     # -- import ----------------------------------------------------------------------------------------------------------------
 
-    def import_cards(
-        self, source: TextIO, tokens: TextIO, rejects: TextIO | None, *, client: str, progress: Callable[[Counts], None]
-    ) -> Counts:
+    def import_cards(self, source: TextIO, tokens: TextIO, rejects: TextIO | None, *, client: str,
+                     progress: Callable[[Counts], None]) -> Counts:
         """Take in a CSV of customer_id, card_number, expiry_month, brand; write customer_id, token, last4 for each accepted row.
 
         Rejected rows go to `rejects` as line, field, reason, without any value. Batches commit one by one: after a crash the same file
@@ -387,19 +366,11 @@ class Engine:
         with self._mutex:
             place = self.place
             released = self._one("SELECT count(*) FROM vault_access WHERE op = 'released'")
-            found = {
-                "cards": self._one("SELECT count(*) FROM vault_card"),
-                "released": released,
-                "sealed": self._ring is None,
-                "refused": self._one("SELECT count(*) FROM vault_access WHERE op = 'refused'"),
-                "grants": self._one("SELECT count(*) FROM vault_grant WHERE until_us > %s", self._clock()),
-                "separated_user": place.separated,
-                "user": place.user,
-                "folder": str(place.folder),
-                "socket": str(place.client_socket),
-                "log_size": self._log.size,
-                "log_vkeys": list(self._log.vkeys),
-            }
+            found = {"cards": self._one("SELECT count(*) FROM vault_card"), "released": released, "sealed": self._ring is None,
+                     "refused": self._one("SELECT count(*) FROM vault_access WHERE op = 'refused'"),
+                     "grants": self._one("SELECT count(*) FROM vault_grant WHERE until_us > %s", self._clock()),
+                     "separated_user": place.separated, "user": place.user, "folder": str(place.folder), "socket": str(place.client_socket),
+                     "log_size": self._log.size, "log_vkeys": list(self._log.vkeys)}
             if not place.separated:
                 found["warning"] = "not root: the vault runs as the same user as everything else and is separated from it by files only"
             return found
@@ -452,18 +423,10 @@ class Engine:
                     inside += sum(from_us <= e.at_us < to_us for e in found)
             except TlogError as e:
                 faults.append(str(e))
-        heads = [
-            {"at": iso(at_us), "size": c.size, "root": c.root.hex(), "signed": signed.decode()}
-            for (at_us, signed), c in zip(pair, (old, new), strict=True)
-        ]
-        return {
-            "released": inside,
-            "released_in_bracket": bracket,
-            "checkpoints": heads,
-            "consistent": result.consistent and not faults,
-            "signatures": [s.kind for s in result.signatures],
-            "faults": faults,
-        }
+        heads = [{"at": iso(at_us), "size": c.size, "root": c.root.hex(), "signed": signed.decode()}
+                 for (at_us, signed), c in zip(pair, (old, new), strict=True)]
+        return {"released": inside, "released_in_bracket": bracket, "checkpoints": heads, "consistent": result.consistent and not faults,
+                "signatures": [s.kind for s in result.signatures], "faults": faults}
 
     # -- inside ------------------------------------------------------------------------------------------------------------------
 
@@ -504,10 +467,8 @@ class Engine:
     def _save_checkpoint(self, signed: bytes) -> None:
         short = checkpoint.ed25519_only(signed)
         size = checkpoint.parse_signed(short)[0].size
-        self._db.execute(
-            "INSERT INTO vault_checkpoint (at_us, size, signed) VALUES (%s, %s, %s) ON CONFLICT (at_us) DO NOTHING",
-            (self._clock(), size, short),
-        )
+        self._db.execute("INSERT INTO vault_checkpoint (at_us, size, signed) VALUES (%s, %s, %s) ON CONFLICT (at_us) DO NOTHING",
+                         (self._clock(), size, short))
         self._db.commit()
 
     def _checkpoint(self, where: str, *values: int) -> tuple[int, bytes] | None:
@@ -538,9 +499,8 @@ class Engine:
 
     def _new_key(self, purpose: str, service: KeyService, at_us: int) -> tuple[int, bytes]:
         self._db.execute("UPDATE vault_key SET retired_us = %s WHERE purpose = %s AND retired_us IS NULL", (at_us, purpose))
-        row = self._db.execute(
-            "INSERT INTO vault_key (purpose, kek_uri, created_us) VALUES (%s, %s, %s) RETURNING id", (purpose, service.uri, at_us)
-        ).fetchone()
+        row = self._db.execute("INSERT INTO vault_key (purpose, kek_uri, created_us) VALUES (%s, %s, %s) RETURNING id",
+                               (purpose, service.uri, at_us)).fetchone()
         key_id = int(row[0]) if row else 0
         wrapped = service.wrap(secrets.token_bytes(32), context=context(purpose, key_id))
         self._db.execute("UPDATE vault_key SET wrapped = %s WHERE id = %s", (wrapped, key_id))

@@ -132,9 +132,8 @@ class VaultPg:
     def connect(self) -> psycopg.Connection:
         """Return a connection; who we are is proved by the kernel, there is no password."""
         try:
-            return psycopg.connect(
-                host=str(self._place.private_sockets), port=PORT, user=self._place.user, dbname="postgres", connect_timeout=10
-            )
+            return psycopg.connect(host=str(self._place.private_sockets), port=PORT, user=self._place.user, dbname="postgres",
+                                   connect_timeout=10)
         except psycopg.OperationalError as e:
             raise Unavailable(f"the vault's database does not answer: {str(e).splitlines()[0]}") from None
 
@@ -165,15 +164,8 @@ class VaultPg:
         new.mkdir(mode=0o700)
         locale = ["--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8"] if major >= 17 else ["--locale=C.UTF-8"]
         args = ["-D", str(new), "-U", self._place.user, "--auth-local=peer", "--auth-host=reject", "--encoding=UTF8", "--data-checksums"]
-        done = subprocess.run(
-            [str(self._bin / "initdb"), *args, *locale],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd="/",
-            env=_environment(),
-            **places.tied(signal.SIGKILL),
-        )
+        done = subprocess.run([str(self._bin / "initdb"), *args, *locale], check=False, capture_output=True, text=True, cwd="/",
+                              env=_environment(), **places.tied(signal.SIGKILL))
         if done.returncode:
             raise Unavailable(f"initdb failed: {done.stderr.strip()[-500:]}")
         new.rename(self._data)
@@ -183,15 +175,8 @@ class VaultPg:
         args = [a for name, value in settings.items() for a in ("-c", f"{name}={value}")]
         log = os.open(self._place.folder / "postgres.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
-            self._child = subprocess.Popen(
-                [self._bin / "postgres", "-D", self._data, *args],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                env=_environment(),
-                **places.tied(signal.SIGQUIT),
-            )
+            self._child = subprocess.Popen([self._bin / "postgres", "-D", self._data, *args], stdin=subprocess.DEVNULL, stdout=log,
+                                           stderr=log, cwd="/", env=_environment(), **places.tied(signal.SIGQUIT))
         finally:
             os.close(log)
 

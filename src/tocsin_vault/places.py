@@ -49,14 +49,8 @@ ROOT_RUN = Path("/run/tocsin-vault")
 SOCKET_PATH_BYTES_MAX = 107
 _LONGEST_SOCKET = "run/.s.PGSQL.5432"
 # Python loads these at first use: too late once we are the vault's user, when the interpreter itself may lie in a folder of root's.
-_NEEDED_LATER = (
-    "encodings.ascii",
-    "encodings.idna",
-    "encodings.latin_1",
-    "encodings.utf_8",
-    "concurrent.futures.thread",
-    "cryptography.hazmat.backends.openssl.backend",
-)
+_NEEDED_LATER = ("encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8", "concurrent.futures.thread",
+                 "cryptography.hazmat.backends.openssl.backend")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 
 

@@ -112,9 +112,8 @@ async def serve(engine: Engine, *, allowed: frozenset[int]) -> int:
     return code
 
 
-async def _client(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, queue: asyncio.Queue[_Waiting], allowed: frozenset[int]
-) -> None:
+async def _client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, queue: asyncio.Queue[_Waiting],
+                  allowed: frozenset[int]) -> None:
     uid = peer_uid(writer.get_extra_info("socket"))
     if uid not in allowed:
         await _say(writer, {"error": Refused(f"uid {uid} is not on the vault's list of clients").as_json()})

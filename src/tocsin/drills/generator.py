@@ -58,12 +58,8 @@ ticket tiger timber tomato trumpet tulip tunnel turtle velvet violet walnut whis
 """
 _WORDS = tuple(_WORDS_TEXT.split())
 _CAPITALS = tuple(word.capitalize() for word in _WORDS)
-_BRANDS = (
-    ("visa", ("411111", "400000", "401288"), 16, 52),
-    ("mastercard", ("555555", "510510", "222300"), 16, 26),
-    ("amex", ("378282", "371449"), 15, 13),
-    ("discover", ("601111", "601100"), 16, 9),
-)
+_BRANDS = (("visa", ("411111", "400000", "401288"), 16, 52), ("mastercard", ("555555", "510510", "222300"), 16, 26),
+           ("amex", ("378282", "371449"), 15, 13), ("discover", ("601111", "601100"), 16, 9))
 _U32 = Struct("<16I")
 
 
@@ -168,7 +164,7 @@ def new_password(seed: int, customer: str) -> str:
     """Return the password a customer chooses at the reset: four words and a number, well over 15 characters."""
     draw = _mac(seed, b"new", customer)
     count = len(_WORDS)
-    return " ".join(_WORDS[draw // count**k % count] for k in range(4)) + f" {draw % 9_000 + 1_000}"
+    return " ".join(_WORDS[draw // count ** k % count] for k in range(4)) + f" {draw % 9_000 + 1_000}"
 
 
 def customer(seed: int, n: int) -> Customer:
@@ -185,26 +181,17 @@ def customer(seed: int, n: int) -> Customer:
     clock = f"T{_TWO[seconds // 3600]}:{_TWO[seconds // 60 % 60]}:{_TWO[seconds % 60]}Z"
     locale = "es-US" if place.country == "US" and r[6] % 100 < 7 else place.locale
     form = _FORMATS[_FORMAT_TABLE[r[10] % 10_000]][0]
-    return Customer(
-        ident,
-        FIRST[first],
-        LAST[last],
-        f"{_FIRST_PLAIN[first]}.{_LAST_PLAIN[last]}.{_base36(n)}@{DOMAINS[_DOMAIN_TABLE[r[15] % _SIZE]][0]}",
-        _phone(place, r[13]),
-        *bill,
-        *ship,
-        locale,
-        form,
-        _hash(form, plain_password(seed, ident), r),
-        _DAYS[created] + clock,
-        _DAYS[login] + clock if login >= 0 else "",
-    )
+    return Customer(ident, FIRST[first], LAST[last],
+                    f"{_FIRST_PLAIN[first]}.{_LAST_PLAIN[last]}.{_base36(n)}@{DOMAINS[_DOMAIN_TABLE[r[15] % _SIZE]][0]}",
+                    _phone(place, r[13]), *bill, *ship, locale, form, _hash(form, plain_password(seed, ident), r),
+                    _DAYS[created] + clock, _DAYS[login] + clock if login >= 0 else "")
 
 
 def email_of(seed: int, n: int) -> str:
     """Return the e-mail address of customer `n`, without the cost of the hash."""
     r = _draw(seed, n)
-    return f"{_FIRST_PLAIN[r[2] % _N_FIRST]}.{_LAST_PLAIN[r[3] % _N_LAST]}.{_base36(n)}@{DOMAINS[_DOMAIN_TABLE[r[15] % _SIZE]][0]}"
+    return (f"{_FIRST_PLAIN[r[2] % _N_FIRST]}.{_LAST_PLAIN[r[3] % _N_LAST]}.{_base36(n)}"
+            f"@{DOMAINS[_DOMAIN_TABLE[r[15] % _SIZE]][0]}")
 
 
 def name_of(seed: int, n: int) -> tuple[str, str]:
@@ -222,7 +209,7 @@ def card(seed: int, n: int) -> Card | None:
     head = heads[r[2] % len(heads)]
     body = length - len(head) - 1
     # Multiplying by a number without factors 2 and 5 only shuffles the values below a power of ten: no number comes twice per head.
-    digits = head + str((n * 387_420_489 + seed * 7_919) % 10**body).zfill(body)
+    digits = head + str((n * 387_420_489 + seed * 7_919) % 10 ** body).zfill(body)
     return Card(customer_id(n), digits + _luhn_digit(digits), f"{2012 + r[3] % 5}-{r[4] % 12 + 1:02d}", brand)
 
 

@@ -123,16 +123,6 @@ ABROAD = (
 )
 
 DOMAINS = (  # reserved by RFC 2606 and 6761, with weights; several play large providers
-    ("mail.example", 30),
-    ("post.example", 18),
-    ("inbox.example", 12),
-    ("webmail.example", 9),
-    ("cable.example", 6),
-    ("letters.example", 4),
-    ("example.com", 7),
-    ("example.net", 5),
-    ("example.org", 4),
-    ("city.example", 2),
-    ("campus.example", 2),
-    ("works.example", 1),
+    ("mail.example", 30), ("post.example", 18), ("inbox.example", 12), ("webmail.example", 9), ("cable.example", 6), ("letters.example", 4),
+    ("example.com", 7), ("example.net", 5), ("example.org", 4), ("city.example", 2), ("campus.example", 2), ("works.example", 1),
 )

@@ -54,16 +54,8 @@ class Office:
         return f"http://{HOST}:{self.http_port}"
 
 
-def run(
-    smtp_port: int,
-    http_port: int,
-    home: Path,
-    stop: threading.Event,
-    *,
-    personalities: Personalities | None = None,
-    intake: tuple[str, int] | None = None,
-    ready: Ready | None = None,
-) -> None:
+def run(smtp_port: int, http_port: int, home: Path, stop: threading.Event, *, personalities: Personalities | None = None,
+        intake: tuple[str, int] | None = None, ready: Ready | None = None) -> None:
     """Serve until `stop` is set. A port of 0 takes a free one; `ready(smtp_port, http_port)` is called once both listen.
 
     `personalities` default to HOME/postoffice/personalities.toml, else to small ordinary shares; `intake` (host, port), where bounces and
@@ -79,15 +71,8 @@ def run(
     asyncio.run(_serve(smtp_port, http_port, folder, stop, personalities, intake, ready))
 
 
-async def _serve(
-    smtp_port: int,
-    http_port: int,
-    folder: Path,
-    stop: threading.Event,
-    personalities: Personalities,
-    intake: tuple[str, int],
-    ready: Ready | None,
-) -> None:
+async def _serve(smtp_port: int, http_port: int, folder: Path, stop: threading.Event, personalities: Personalities, intake: tuple[str, int],
+                 ready: Ready | None) -> None:
     loop = asyncio.get_running_loop()
     spool = Spool(folder / "spool")
     try:

@@ -1,11 +1,11 @@
 """Scenarios: one TOML file each in `scenarios/`, read into types, refused as a whole with every fault and its line.
 
-[scenario]       name, title, summary, datamap (path beside the file)
-[incident]       name, cause, hosts (keys of the data map), story_date, window_hours
-[facts]          what was published; shown, not computed with
-[surge]          parameters of the forecast (`surge.types.Params`); the file serves as PARAMS of `tocsin surge forecast`
-[drill]          how much is rehearsed: `Drill`
-[personalities]  how practice providers behave (`office/personality.py`); absent: ordinary small shares; `enabled = false`: none
+    [scenario]       name, title, summary, datamap (path beside the file)
+    [incident]       name, cause, hosts (keys of the data map), story_date, window_hours
+    [facts]          what was published; shown, not computed with
+    [surge]          parameters of the forecast (`surge.types.Params`); the file serves as PARAMS of `tocsin surge forecast`
+    [drill]          how much is rehearsed: `Drill`
+    [personalities]  how practice providers behave (`office/personality.py`); absent: ordinary small shares; `enabled = false`: none
 """
 
 from __future__ import annotations
@@ -147,17 +147,10 @@ def _scenario(file: Path, raw: dict[str, Any], faults: list[Fault]) -> Scenario:
     if head["datamap"] and not datamap.exists():
         faults.append(Fault("scenario.datamap", repr(head["datamap"]), "a file or folder beside the scenario"))
     return Scenario(
-        path=file,
-        name=head["name"],
-        title=head["title"],
-        summary=head["summary"].strip(),
-        datamap=datamap,
-        story=_story(tables["incident"], faults),
-        facts=tables["facts"],
-        surge=parse_params(tables["surge"], faults=faults),
+        path=file, name=head["name"], title=head["title"], summary=head["summary"].strip(), datamap=datamap,
+        story=_story(tables["incident"], faults), facts=tables["facts"], surge=parse_params(tables["surge"], faults=faults),
         drill=_drill(tables["drill"], faults),
-        personalities=personality.from_values(tables["personalities"], faults=faults, where="personalities"),
-    )
+        personalities=personality.from_values(tables["personalities"], faults=faults, where="personalities"))
 
 
 def _texts(table: dict[str, Any], where: str, keys: tuple[str, ...], faults: list[Fault]) -> dict[str, str]:
@@ -176,9 +169,8 @@ def _texts(table: dict[str, Any], where: str, keys: tuple[str, ...], faults: lis
 def _story(table: dict[str, Any], faults: list[Fault]) -> Story:
     values = _texts({k: v for k, v in table.items() if k in {"name", "cause"}}, "incident", ("name", "cause"), faults)
     known = {"name", "cause", "hosts", "story_date", "window_hours"}
-    faults.extend(
-        Fault(f"incident.{key}", repr(table[key])[:80], f"one of {', '.join(sorted(known))}") for key in table if key not in known
-    )
+    faults.extend(Fault(f"incident.{key}", repr(table[key])[:80], f"one of {', '.join(sorted(known))}")
+                  for key in table if key not in known)
     hosts, when, window = table.get("hosts"), table.get("story_date"), table.get("window_hours", 72)
     if not isinstance(hosts, list) or not hosts or not all(isinstance(h, str) and h for h in hosts):
         faults.append(Fault("incident.hosts", repr(hosts)[:80], "a list of keys of the data map"))
@@ -238,7 +230,7 @@ def _line_of(field: str, lines: Mapping[str, int]) -> int | None:
     """Return the line of a field, or of the nearest thing above it that has one."""
     while field not in lines:
         if field.endswith("]"):
-            field = field[: field.rindex("[")]
+            field = field[:field.rindex("[")]
         elif "." in field:
             field = field.rpartition(".")[0]
         else:

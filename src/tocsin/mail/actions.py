@@ -39,24 +39,16 @@ SINGLE_PACE = Pace(connections=1, messages_per_connection=1, rate_per_s=1000.0)
 SIGN_AHEAD = 32  # messages made at once: a signature drives the interpreter out of the caches, see `dkim.Signer.contents`
 
 
-def compile_template(
-    *, subject: str, text: str, html: str | None = None, reply_to: str | None = None, headers: Mapping[str, str] | None = None
-) -> Template:
+def compile_template(*, subject: str, text: str, html: str | None = None, reply_to: str | None = None,
+                     headers: Mapping[str, str] | None = None) -> Template:
     """Return a notice compiled for `send_block`, from the configured sender. Raises BadInput with all faults.
 
     Slots are `{{lower_case_name}}` in `text` and `html`, never in header fields. `reply_to` defaults to the configured help address.
     Keep the result: its `digest` belongs into what is approved.
     """
     mail = config.current().mail
-    return template.compile_notice(
-        from_name=mail.from_name,
-        from_address=mail.from_address,
-        reply_to=reply_to or mail.help_address,
-        subject=subject,
-        text=text,
-        html_text=html,
-        headers=headers,
-    )
+    return template.compile_notice(from_name=mail.from_name, from_address=mail.from_address, reply_to=reply_to or mail.help_address,
+                                   subject=subject, text=text, html_text=html, headers=headers)
 
 
 def transport() -> Transport:
@@ -108,15 +100,8 @@ def close_block(block_id: int, home: Path | None = None) -> None:
     journal.forget(home or config.current().home, block_id)
 
 
-def send_block(
-    block: BlockToSend,
-    *,
-    transport: Transport,
-    pace: Pace,
-    renew: Callable[[], None],
-    stopped: Callable[[], bool],
-    home: Path | None = None,
-) -> Iterator[Outcome]:
+def send_block(block: BlockToSend, *, transport: Transport, pace: Pace, renew: Callable[[], None], stopped: Callable[[], bool],
+               home: Path | None = None) -> Iterator[Outcome]:
     """Send a block and yield one outcome per recipient; fewer if it was stopped, or raised.
 
     First come the outcomes that earlier runs left in the journal (their text is ""), so that a block whose run was killed is finished, not
@@ -137,16 +122,8 @@ def send_block(
     return _send(block, known, transport=transport, pace=pace, renew=renew, stopped=stopped, home=place)
 
 
-def _send(
-    block: BlockToSend,
-    known: Recovery,
-    *,
-    transport: Transport,
-    pace: Pace,
-    renew: Callable[[], None],
-    stopped: Callable[[], bool],
-    home: Path,
-) -> Iterator[Outcome]:
+def _send(block: BlockToSend, known: Recovery, *, transport: Transport, pace: Pace, renew: Callable[[], None], stopped: Callable[[], bool],
+          home: Path) -> Iterator[Outcome]:
     yield from (known.done[r.n] for r in block.recipients if r.n in known.done)
     unusable: list[Outcome] = []
     with journal.RunJournal(home, block=block.id, attempt=block.attempt) as notes:
@@ -163,16 +140,12 @@ def _envelopes(recipients: list[Recipient], block: BlockToSend, unusable: list[O
     """Yield signed messages one by one, as connections ask for them; put recipients whose address no server takes into `unusable`."""
     mail = config.current().mail
     signing_key = dkim.load_rsa(key("dkim"))
-    signers = [
-        dkim.Signer(
-            t, date=block.date, key=signing_key, domain=mail.dkim_domain, selector=mail.dkim_selector, message_id_key=key("message_id")
-        )
-        for t in block.templates
-    ]
+    signers = [dkim.Signer(t, date=block.date, key=signing_key, domain=mail.dkim_domain, selector=mail.dkim_selector,
+                           message_id_key=key("message_id")) for t in block.templates]
     secret, domain = key("verp").reveal(), mail.bounce_domain
     for start in range(0, len(recipients), SIGN_AHEAD):
         usable: list[list[tuple[Recipient, bytes]]] = [[] for _ in signers]
-        for recipient in recipients[start : start + SIGN_AHEAD]:
+        for recipient in recipients[start:start + SIGN_AHEAD]:
             address = policy.wire_address(recipient.address)
             if address is None:
                 unusable.append(Outcome(recipient.n, "bounced", 0, "5.1.3", "the address is malformed", clock.us(clock.now())))
@@ -180,11 +153,8 @@ def _envelopes(recipients: list[Recipient], block: BlockToSend, unusable: list[O
                 usable[recipient.template].append((recipient, address.encode()))
         for signer, lot in zip(signers, usable, strict=True):
             for (recipient, to), content in zip(lot, signer.contents(lot), strict=True):
-                local = (
-                    policy.verp_local(secret, block.id, recipient.n)
-                    if block.id < SINGLE_BLOCKS_FROM
+                local = policy.verp_local(secret, block.id, recipient.n) if block.id < SINGLE_BLOCKS_FROM \
                     else policy.single_local(secret, block.id - SINGLE_BLOCKS_FROM)
-                )
                 yield Envelope(recipient.n, f"{local}@{domain}", to.decode(), content)
 
 
@@ -199,26 +169,13 @@ def _check(block: BlockToSend) -> None:
         if not 0 <= r.template < len(needed) or not needed[r.template] <= r.slots.keys():
             raise BadInput.of("block.recipients", f"n = {r.n}", "a template of the block, and a value for each of its slots")
         if any(len(v) > template.SLOT_CHARS_MAX for v in r.slots.values()):
-            raise BadInput.of(
-                "block.recipients", f"n = {r.n}, a slot value that is too long", f"at most {template.SLOT_CHARS_MAX} characters"
-            )
+            raise BadInput.of("block.recipients", f"n = {r.n}, a slot value that is too long",
+                              f"at most {template.SLOT_CHARS_MAX} characters")
 
 
-def queue_single(
-    *,
-    purpose: str,
-    to: Private[str],
-    subject: str,
-    text: str,
-    html: str | None = None,
-    reply_to: str | None = None,
-    in_reply_to: str | None = None,
-    references: Sequence[str] = (),
-    at: datetime,
-    dedupe_key: str,
-    urgent: bool = False,
-    then: str = "",
-) -> int:
+def queue_single(*, purpose: str, to: Private[str], subject: str, text: str, html: str | None = None, reply_to: str | None = None,
+                 in_reply_to: str | None = None, references: Sequence[str] = (), at: datetime, dedupe_key: str, urgent: bool = False,
+                 then: str = "") -> int:
     """Queue one mail to one person, with its job, in the caller's transaction; return its Outbound's id.
 
     `urgent`: it goes out under a sender and through workers of its own (queue `urgent`), so that no mailing stands in its way. `then` names
@@ -227,26 +184,13 @@ def queue_single(
     Everything else is sealed. `text` and `html` are taken as they are: braces are no slots. Raises BadInput with all faults, the address
     not shown.
     """
-    single = Single(
-        purpose=purpose,
-        to=to,
-        subject=subject,
-        text=text,
-        html=html,
-        reply_to=reply_to,
-        in_reply_to=in_reply_to,
-        references=tuple(references),
-        at=at,
-        dedupe_key=dedupe_key,
-        urgent=urgent,
-        then=then,
-    )
+    single = Single(purpose=purpose, to=to, subject=subject, text=text, html=html, reply_to=reply_to, in_reply_to=in_reply_to,
+                    references=tuple(references), at=at, dedupe_key=dedupe_key, urgent=urgent, then=then)
     fields = _checked(single)
     digest = lookup_digest(dedupe_key, purpose="mail-outbound")
     with transaction.atomic():
-        row, new = Outbound.objects.get_or_create(
-            dedupe=digest, defaults={"purpose": purpose, "sealed": seal(json.dumps(fields), context="mail-outbound"), "queued_at": at}
-        )
+        row, new = Outbound.objects.get_or_create(dedupe=digest, defaults={
+            "purpose": purpose, "sealed": seal(json.dumps(fields), context="mail-outbound"), "queued_at": at})
         if new:
             jobs.enqueue("mail.tasks.send_urgent" if urgent else "mail.tasks.send_single", priority=SINGLE_PRIORITY, outbound=row.pk)
     return int(row.pk)
@@ -277,14 +221,8 @@ def queue_many(singles: Sequence[Single]) -> list[int | None]:
         return [None] * len(singles)
     order = sorted(rows)  # two callers with the same mails wait for each other instead of locking each other out
     with transaction.atomic():
-        new = sql.rows(
-            "mail",
-            "queue_many",
-            dedupe=order,
-            purpose=[rows[d][0] for d in order],
-            sealed=[rows[d][1] for d in order],
-            queued_at=[rows[d][2] for d in order],
-        )
+        new = sql.rows("mail", "queue_many", dedupe=order, purpose=[rows[d][0] for d in order], sealed=[rows[d][1] for d in order],
+                       queued_at=[rows[d][2] for d in order])
         ids = {bytes(digest): int(i) for i, digest in new}
         jobs.enqueue_many("mail.tasks.send_single", [{"outbound": i} for i in sorted(ids.values())], priority=MANY_PRIORITY)
         known = [d for d in order if d not in ids]
@@ -311,16 +249,9 @@ def _checked(single: Single, bodies: set[tuple[str, str | None]] | None = None) 
     if faults:
         raise BadInput(faults)
     fields: dict[str, Any] = {
-        "to": single.to.reveal(),
-        "subject": single.subject,
-        "text": single.text,
-        "html": single.html,
-        "reply_to": single.reply_to,
-        "in_reply_to": single.in_reply_to,
-        "references": list(single.references)[-policy.REFERENCES_MAX :],
-        "urgent": single.urgent,
-        "then": single.then,
-    }
+        "to": single.to.reveal(), "subject": single.subject, "text": single.text, "html": single.html, "reply_to": single.reply_to,
+        "in_reply_to": single.in_reply_to, "references": list(single.references)[-policy.REFERENCES_MAX:],
+        "urgent": single.urgent, "then": single.then}
     body = (single.text, single.html)
     if bodies is None or body not in bodies:
         _single_template(fields)
@@ -342,14 +273,8 @@ def _single_template(single: dict[str, Any]) -> Template:
         headers = {"In-Reply-To": str(single["in_reply_to"]), "References": " ".join(references)}
     text, markup = (None if v is None else re.sub(r"([{}])(?=\1)", "\\1\u2060", str(v)) for v in (single["text"], single["html"]))
     return template.compile_notice(
-        from_name=mail.from_name,
-        from_address=mail.reset_from if single.get("urgent") else mail.from_address,
-        reply_to=str(single["reply_to"] or mail.help_address),
-        subject=str(single["subject"]),
-        text=text or "",
-        html_text=markup,
-        headers=headers,
-    )
+        from_name=mail.from_name, from_address=mail.reset_from if single.get("urgent") else mail.from_address,
+        reply_to=str(single["reply_to"] or mail.help_address), subject=str(single["subject"]), text=text or "", html_text=markup, headers=headers)
 
 
 def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
@@ -372,11 +297,8 @@ def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
     mail = config.current().mail
     doubt = recover(number).in_doubt
     # Durable before the wire: the Message-ID by which an answer will find this row, and that a repeat may be on its way.
-    jobs.fenced(
-        row,
-        message_id=dkim.message_id(key("message_id").reveal(), f"single/{outbound}", mail.dkim_domain),
-        repeats=row.repeats + bool(doubt),
-    )
+    jobs.fenced(row, message_id=dkim.message_id(key("message_id").reveal(), f"single/{outbound}", mail.dkim_domain),
+                repeats=row.repeats + bool(doubt))
     person = Recipient(0, single["to"], {}, f"single/{outbound}")
     block = BlockToSend(number, row.attempt, [_single_template(single)], [person], row.queued_at, named_in_doubt=doubt)
     outcomes = list(send_block(block, transport=transport, pace=SINGLE_PACE, renew=lambda: jobs.renew(row), stopped=lambda: False))
@@ -388,15 +310,8 @@ def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
         ended = "bounced"
     reason = "" if ended == "sent" else kind.reply_reason(outcome.code, outcome.enhanced, outcome.text)[0]
     with transaction.atomic():
-        jobs.fenced(
-            row,
-            code=outcome.code,
-            enhanced=outcome.enhanced,
-            reason=reason,
-            state=ended or "open",
-            ended_at=at if ended else None,
-            lease_until=at,
-        )
+        jobs.fenced(row, code=outcome.code, enhanced=outcome.enhanced, reason=reason, state=ended or "open", ended_at=at if ended else None,
+                    lease_until=at)
         if ended == "sent" and single.get("then"):
             jobs.enqueue(single["then"], priority=SINGLE_PRIORITY, outbound=outbound)
     if outcome.kind != "in_doubt":
@@ -441,20 +356,12 @@ def _inbound(delivery: Delivery) -> dict[str, Any]:
     envelope = json.dumps({"from": delivery.envelope_from, "to": delivery.envelope_to}).encode()
     blob = deposit(len(envelope).to_bytes(4, "big") + envelope + delivery.raw, context="mail-inbound")
     digest = hmac.digest(secret, b"inbound/1\x00" + same + root.body, "sha256")
-    return {
-        "received_at": delivery.at,
-        "kind": kind.classify(root).kind.value,
-        "digest": digest,
-        "deposit": blob,
-        "size_bytes": len(delivery.raw),
-        "verp_block": verp_of[0] if verp_of else None,
-        "verp_n": verp_of[1] if verp_of else None,
-        "single": single,
-    }
+    return {"received_at": delivery.at, "kind": kind.classify(root).kind.value, "digest": digest, "deposit": blob,
+            "size_bytes": len(delivery.raw), "verp_block": verp_of[0] if verp_of else None,
+            "verp_n": verp_of[1] if verp_of else None, "single": single}
 
 
 def suppress(address: Private[str], *, reason: str, at: datetime) -> None:
     """Record that an address wants no marketing. Notices are not affected."""
-    Suppression.objects.get_or_create(
-        digest=lookup_digest(address.reveal().strip().lower(), purpose="mail-suppression"), defaults={"reason": reason, "at": at}
-    )
+    Suppression.objects.get_or_create(digest=lookup_digest(address.reveal().strip().lower(), purpose="mail-suppression"),
+                                      defaults={"reason": reason, "at": at})

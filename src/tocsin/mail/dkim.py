@@ -69,17 +69,8 @@ def message_id(secret: bytes, key: str, domain: str) -> str:
 class Signer:
     """Builds and signs the messages of one template and date. RSA-2048 takes nine tenths of the time."""
 
-    def __init__(
-        self,
-        template: Template,
-        *,
-        date: datetime,
-        key: rsa.RSAPrivateKey,
-        domain: str,
-        selector: str,
-        message_id_key: Private[bytes],
-        second: tuple[ed25519.Ed25519PrivateKey, str] | None = None,
-    ) -> None:
+    def __init__(self, template: Template, *, date: datetime, key: rsa.RSAPrivateKey, domain: str, selector: str,
+                 message_id_key: Private[bytes], second: tuple[ed25519.Ed25519PrivateKey, str] | None = None) -> None:
         """Prepare what all messages share. `second`: an Ed25519 key and its selector for a second signature (RFC 8463)."""
         self._template, self._key, self._domain, self._second = template, key, domain, second
         self._secret = message_id_key.reveal()
@@ -135,4 +126,4 @@ class Signer:
 
 
 def _wrapped(value: bytes) -> bytes:
-    return b"\r\n ".join([value[i : i + 72] for i in range(0, len(value), 72)])
+    return b"\r\n ".join([value[i:i + 72] for i in range(0, len(value), 72)])

@@ -152,14 +152,8 @@ async def serve(host: str, port: int, stop: threading.Event, ready: threading.Ev
     queue: asyncio.Queue[Waiting] = asyncio.Queue(QUEUE_MAX)
     desk = Desk(queue)
     loop = asyncio.get_running_loop()
-    options: dict[str, Any] = {
-        "data_size_limit": SIZE_BYTES_MAX,
-        "enable_SMTPUTF8": True,
-        "hostname": config.current().company.domain,
-        "ident": "Tocsin",
-        "timeout": IDLE_S_MAX,
-        "loop": loop,
-    }
+    options: dict[str, Any] = {"data_size_limit": SIZE_BYTES_MAX, "enable_SMTPUTF8": True, "hostname": config.current().company.domain,
+                               "ident": "Tocsin", "timeout": IDLE_S_MAX, "loop": loop}
     server = await loop.create_server(lambda: Door(desk, **options), host, port)
     listening[:] = [server.sockets[0].getsockname()[1]]
     committer = asyncio.create_task(_committer(queue))

@@ -30,10 +30,8 @@ class Outbound(Leased):
     class Meta:
         constraints = [
             models.CheckConstraint(name="mail_outbound_state_known", condition=models.Q(state__in=["open", "sent", "bounced"])),
-            models.CheckConstraint(
-                name="mail_outbound_ended",
-                condition=models.Q(state="open", ended_at=None) | (~models.Q(state="open") & models.Q(ended_at__isnull=False)),
-            ),
+            models.CheckConstraint(name="mail_outbound_ended", condition=models.Q(state="open", ended_at=None)
+                                   | (~models.Q(state="open") & models.Q(ended_at__isnull=False))),
         ]
         indexes = [
             models.Index(fields=["id"], condition=models.Q(state="open"), name="mail_outbound_open"),
@@ -59,10 +57,8 @@ class Inbound(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(name="mail_inbound_kind_known", condition=models.Q(kind__in=[k.value for k in InboundKind])),
-            models.CheckConstraint(
-                name="mail_inbound_verp_whole",
-                condition=models.Q(verp_block=None, verp_n=None) | models.Q(verp_block__isnull=False, verp_n__isnull=False),
-            ),
+            models.CheckConstraint(name="mail_inbound_verp_whole", condition=models.Q(verp_block=None, verp_n=None)
+                                   | models.Q(verp_block__isnull=False, verp_n__isnull=False)),
         ]
         indexes = [models.Index(fields=["kind", "id"], name="mail_inbound_kind")]
 

@@ -80,10 +80,8 @@ def wrong_reach(estate_kind: str, reach: Reach) -> str | None:
     if estate_kind == "live" and reach == "loopback":
         return "a live estate does not send real warnings to the practice post office: set mail.relay_host to the company's relay"
     if estate_kind != "live" and reach == "world":
-        return (
-            f"a {estate_kind} estate does not send to a server that is no practice post office: it may reach real people; "
-            "set mail.relay_host and relay_port to the practice post office"
-        )
+        return (f"a {estate_kind} estate does not send to a server that is no practice post office: it may reach real people; "
+                "set mail.relay_host and relay_port to the practice post office")
     return None
 
 

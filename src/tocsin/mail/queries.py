@@ -58,14 +58,13 @@ def inbound(*, after_id: int = 0, kinds: Collection[InboundKind] | None = None, 
     rows = Inbound.objects.filter(pk__gt=after_id)
     if kinds is not None:
         rows = rows.filter(kind__in=[k.value for k in kinds])
-    return [_info(r) for r in rows.order_by("pk").defer("deposit")[: min(limit, INBOUND_MAX)]]
+    return [_info(r) for r in rows.order_by("pk").defer("deposit")[:min(limit, INBOUND_MAX)]]
 
 
 def _info(row: Inbound) -> InboundInfo:
     verp = None if row.verp_block is None or row.verp_n is None else (row.verp_block, row.verp_n)
-    return InboundInfo(
-        id=row.pk, received_at=row.received_at, kind=InboundKind(row.kind), verp=verp, single=row.single, size_bytes=row.size_bytes
-    )
+    return InboundInfo(id=row.pk, received_at=row.received_at, kind=InboundKind(row.kind), verp=verp, single=row.single,
+                       size_bytes=row.size_bytes)
 
 
 def raw_inbound(inbound_id: int) -> tuple[str, tuple[str, ...], Private[bytes]]:
@@ -76,8 +75,8 @@ def raw_inbound(inbound_id: int) -> tuple[str, tuple[str, ...], Private[bytes]]:
     data = open_deposit(row.deposit, context="mail-inbound").reveal()
     length = int.from_bytes(data[:4], "big")
     ensure(len(data) == 4 + length + row.size_bytes, f"inbound mail {inbound_id} is not as long as it was")
-    envelope = json.loads(data[4 : 4 + length])
-    return envelope["from"], tuple(envelope["to"]), Private(data[4 + length :])
+    envelope = json.loads(data[4:4 + length])
+    return envelope["from"], tuple(envelope["to"]), Private(data[4 + length:])
 
 
 def open_inbound(inbound_id: int) -> ParsedMessage:
@@ -90,32 +89,15 @@ def open_inbound(inbound_id: int) -> ParsedMessage:
     text, markup = mime.texts(root)
     from_name, from_address = next(iter(mime.addresses(root.get("from"))), ("", ""))
     references = policy.MESSAGE_ID.findall(f"{root.get('references')} {root.get('in-reply-to')}")
-    files = [
-        (p.filename, p.media, len(p.content))
-        for p in root.walk()
-        if not p.children and (p.filename or p.get("content-disposition").lower().startswith("attachment"))
-    ]
+    files = [(p.filename, p.media, len(p.content)) for p in root.walk()
+             if not p.children and (p.filename or p.get("content-disposition").lower().startswith("attachment"))]
     headers = {name: root.get(name) for name in HEADERS_SHOWN if root.get(name)}
     return ParsedMessage(
-        id=info.id,
-        received_at=info.received_at,
-        envelope_from=Private(sender),
-        envelope_to=recipients,
-        from_address=Private(from_address),
-        from_name=Private(from_name),
-        to=Private(mime.words(root.get("to"))),
-        subject=Private(mime.words(root.get("subject"))),
-        date=mime.date(root.get("date")),
-        message_id=next(iter(policy.MESSAGE_ID.findall(root.get("message-id"))), ""),
-        references=tuple(dict.fromkeys(references)),
-        text=Private(text),
-        html=Private(markup),
-        attachments=tuple(files),
-        classified=kind.classify(root),
-        verp=info.verp,
-        single=info.single,
-        headers=headers,
-    )
+        id=info.id, received_at=info.received_at, envelope_from=Private(sender), envelope_to=recipients, from_address=Private(from_address),
+        from_name=Private(from_name), to=Private(mime.words(root.get("to"))), subject=Private(mime.words(root.get("subject"))),
+        date=mime.date(root.get("date")), message_id=next(iter(policy.MESSAGE_ID.findall(root.get("message-id"))), ""),
+        references=tuple(dict.fromkeys(references)), text=Private(text), html=Private(markup), attachments=tuple(files),
+        classified=kind.classify(root), verp=info.verp, single=info.single, headers=headers)
 
 
 def classify(raw: bytes) -> Classified:
@@ -129,14 +111,9 @@ def classify_file(path: Path) -> dict[str, Any]:
         found = classify(path.read_bytes())
     except OSError as e:
         raise BadInput.of("file", str(path), f"a file that can be read ({e.strerror})") from None
-    return {
-        "file": str(path),
-        "kind": found.kind.value,
-        "recipients": [
-            {"address": r.address, "action": r.action, "status": r.status, "reply_code": r.reply_code, "reason": r.reason, "hard": r.hard}
-            for r in found.recipients
-        ],
-    }
+    return {"file": str(path), "kind": found.kind.value, "recipients": [
+        {"address": r.address, "action": r.action, "status": r.status, "reply_code": r.reply_code, "reason": r.reason, "hard": r.hard}
+        for r in found.recipients]}
 
 
 def classify_reply(code: int, enhanced: str, text: str) -> tuple[str, bool]:
@@ -206,22 +183,13 @@ def outbound_state(outbound_id: int) -> OutboundInfo:
     if row is None:
         raise NotFound(f"no mail {outbound_id}")
     state = row.state if row.state != "open" else "deferred" if row.code else "waiting"
-    return OutboundInfo(
-        id=row.pk,
-        purpose=row.purpose,
-        state=state,
-        message_id=row.message_id,
-        queued_at=row.queued_at,
-        ended_at=row.ended_at,
-        code=row.code,
-        enhanced=row.enhanced,
-        reason=row.reason,
-    )
+    return OutboundInfo(id=row.pk, purpose=row.purpose, state=state, message_id=row.message_id, queued_at=row.queued_at,
+                        ended_at=row.ended_at, code=row.code, enhanced=row.enhanced, reason=row.reason)
 
 
 def outbound_of(message_ids: Collection[str]) -> int | None:
     """Return the newest single mail that an answer with these references answers, or None. By Message-IDs that nobody can guess."""
-    wanted = [m for m in message_ids if m][-policy.REFERENCES_MAX * 2 :]
+    wanted = [m for m in message_ids if m][-policy.REFERENCES_MAX * 2:]
     found = Outbound.objects.filter(message_id__in=wanted).order_by("-pk").values_list("pk", flat=True).first() if wanted else None
     return None if found is None else int(found)
 

@@ -40,26 +40,8 @@ _PLAIN_CHARS = LINE_BYTES_MAX - 4
 _LITERAL = frozenset(range(33, 127)) - {61}
 _HEX = tuple(b"=%02X" % i for i in range(256))
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
-_OURS = frozenset(
-    {
-        "from",
-        "to",
-        "cc",
-        "bcc",
-        "sender",
-        "subject",
-        "date",
-        "message-id",
-        "mime-version",
-        "content-type",
-        "reply-to",
-        "content-transfer-encoding",
-        "dkim-signature",
-        "return-path",
-        "received",
-        "list-unsubscribe",
-    }
-)
+_OURS = frozenset({"from", "to", "cc", "bcc", "sender", "subject", "date", "message-id", "mime-version", "content-type", "reply-to",
+                   "content-transfer-encoding", "dkim-signature", "return-path", "received", "list-unsubscribe"})
 
 
 def one_line(value: str) -> str:
@@ -80,14 +62,14 @@ def quoted(value: bytes) -> bytes:
             after_blank = True
         else:
             at_start = not line
-            token = _HEX[byte] if byte not in _LITERAL or (at_start and (byte == 46 or value[i : i + 5] == b"From ")) else bytes((byte,))
+            token = _HEX[byte] if byte not in _LITERAL or (at_start and (byte == 46 or value[i:i + 5] == b"From ")) else bytes((byte,))
             after_blank = False
         if width + len(token) > LINE_BYTES_MAX - 1:
             out.append(b"".join(line) + SOFT)
             line, width = [], 0
             if token == b".":
                 token = b"=2E"
-            elif byte == 70 and value[i : i + 5] == b"From ":
+            elif byte == 70 and value[i:i + 5] == b"From ":
                 token = b"=46"
         line.append(token)
         width += len(token)
@@ -164,16 +146,8 @@ def _part(source: str, *, is_html: bool) -> tuple[list[bytes], list[tuple[str, b
     return literals, slots
 
 
-def compile_notice(
-    *,
-    from_name: str,
-    from_address: str,
-    reply_to: str | None,
-    subject: str,
-    text: str,
-    html_text: str | None,
-    headers: Mapping[str, str] | None = None,
-) -> Template:
+def compile_notice(*, from_name: str, from_address: str, reply_to: str | None, subject: str, text: str, html_text: str | None,
+                   headers: Mapping[str, str] | None = None) -> Template:
     """Return the compiled template of a notice. Slots are `{{name}}` in `text` and `html_text`. Raises BadInput with all faults.
 
     `headers`: further fields, fixed for all recipients; those that the room sets itself are refused, and `List-Unsubscribe` too: a notice
@@ -231,7 +205,7 @@ def _faults(*, subject: str, text: str, html_text: str | None, headers: Mapping[
         rest = SLOT.sub("", source)
         if "{{" in rest or "}}" in rest:
             at = rest.find("{{") if "{{" in rest else rest.find("}}")
-            faults.append(Fault(name, repr(rest[max(0, at - 10) : at + 30]), "slots of the form {{lower_case_name}}"))
+            faults.append(Fault(name, repr(rest[max(0, at - 10):at + 30]), "slots of the form {{lower_case_name}}"))
         if len(source) > TEXT_CHARS_MAX:
             faults.append(Fault(name, f"{len(source)} characters", f"at most {TEXT_CHARS_MAX}"))
     if n_slots > SLOTS_MAX:

@@ -37,14 +37,11 @@ MESSAGES_MAX = 500
 RECORD_MAX = 10_000
 CONNECTIONS_MAX = 2_000
 HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
+POLICY = ("default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self'; form-action 'self'; base-uri 'none'; "
+          "frame-ancestors 'none'")
 # A mail's own HTML is shown in a frame without scripts, forms, links out or an origin; its styles are its own business.
-FRAME_POLICY = (
-    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
-)
+FRAME_POLICY = ("sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'; "
+                "frame-ancestors 'self'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +125,9 @@ class Desk:
         segments = tuple(unquote(s) for s in parts.path.strip("/").split("/"))
         ask = Ask(segments, {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True, max_num_fields=20).items()})
         routes: dict[tuple[str, int], Callable[[Ask], Answer | Awaitable[Answer]]] = {
-            ("api/messages", 2): self._messages,
-            ("api/raw", 3): self._raw,
-            ("api/record", 2): self._record,
-            ("api/counts", 2): self._counts,
-            ("", 1): self._inbox,
-            ("box", 2): self._box,
-            ("message", 2): self._message,
-            ("source", 2): self._source,
-            ("frame", 2): self._frame,
+            ("api/messages", 2): self._messages, ("api/raw", 3): self._raw, ("api/record", 2): self._record,
+            ("api/counts", 2): self._counts, ("", 1): self._inbox, ("box", 2): self._box, ("message", 2): self._message,
+            ("source", 2): self._source, ("frame", 2): self._frame,
             ("style.css", 1): lambda _: Answer("200 OK", self._style, "text/css; charset=utf-8", {"Cache-Control": "max-age=3600"}),
         }
         name = "/".join(segments[:2]) if segments[0] == "api" else segments[0]
@@ -175,61 +166,29 @@ class Desk:
 
     def _as_json(self, entry: Entry, address: str) -> dict[str, object]:
         view = pages.open_mail(self._spool.read(entry.offset, entry.length).content)
-        return {
-            "id": entry.id,
-            "to": address,
-            "from": view.sender,
-            "envelope_from": entry.sender,
-            "reply_to": view.reply_to,
-            "subject": view.subject,
-            "message_id": entry.message_id,
-            "in_reply_to": view.in_reply_to,
-            "at": clock.iso(clock.from_us(entry.at_us)),
-            "text": view.text,
-            "html": view.html,
-        }
+        return {"id": entry.id, "to": address, "from": view.sender, "envelope_from": entry.sender, "reply_to": view.reply_to,
+                "subject": view.subject, "message_id": entry.message_id, "in_reply_to": view.in_reply_to,
+                "at": clock.iso(clock.from_us(entry.at_us)), "text": view.text, "html": view.html}
 
     def _raw(self, ask: Ask) -> Answer:
         entry = self._entry(ask.segments[2])
         if entry is None:
             return _missing()
-        return Answer(
-            "200 OK",
-            self._spool.read(entry.offset, entry.length).content,
-            "message/rfc822",
-            {"X-Envelope-From": f"<{entry.sender}>", "X-Envelope-To": ", ".join(f"<{a}>" for a in entry.recipients)},
-        )
+        return Answer("200 OK", self._spool.read(entry.offset, entry.length).content, "message/rfc822",
+                      {"X-Envelope-From": f"<{entry.sender}>", "X-Envelope-To": ", ".join(f"<{a}>" for a in entry.recipients)})
 
     def _record(self, ask: Ask) -> Answer:
         after = ask.number("after", 0, 1 << 62)
         found = self._index.record(after=after, limit=ask.number("limit", RECORD_MAX, RECORD_MAX))
-        return _json(
-            {
-                "record": [
-                    {
-                        "id": e.id,
-                        "at": clock.iso(clock.from_us(e.at_us)),
-                        "from": e.sender,
-                        "to": list(e.recipients),
-                        "message_id": e.message_id,
-                    }
-                    for e in found
-                ],
-                "next": found[-1].id if found else after,
-            }
-        )
+        return _json({"record": [{"id": e.id, "at": clock.iso(clock.from_us(e.at_us)), "from": e.sender, "to": list(e.recipients),
+                                  "message_id": e.message_id} for e in found], "next": found[-1].id if found else after})
 
     def _counts(self, _: Ask) -> Answer:
         counts = asdict(self._index.counts())
         returns = {key.removeprefix("returns_"): counts.pop(key) for key in [k for k in counts if k.startswith("returns_")]}
         tally = self._count
-        return _json(
-            {
-                **counts,
-                "returns": returns,
-                "smtp": {"accepted": tally.accepted, "refused": tally.refused, "dropped": tally.dropped, "connections": tally.connections},
-            }
-        )
+        return _json({**counts, "returns": returns, "smtp": {"accepted": tally.accepted, "refused": tally.refused, "dropped": tally.dropped,
+                                                             "connections": tally.connections}})
 
     def _entry(self, text: str) -> Entry | None:
         return self._index.entry(int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
@@ -244,15 +203,10 @@ class Desk:
 
     def _list(self, address: str, ask: Ask) -> Answer:
         before = ask.number("before", 0, 1 << 62) or None
-        entries = (
-            self._index.delivered(address, limit=pages.LIST_ROWS + 1, newest_first=True, before=before)
-            if address
+        entries = self._index.delivered(address, limit=pages.LIST_ROWS + 1, newest_first=True, before=before) if address \
             else self._index.newest(limit=pages.LIST_ROWS + 1, before=before)
-        )
-        rows = [
-            pages.Row(e.id, e.recipients, e.at_us, pages.open_head(self._spool.read(e.offset, e.length).content))
-            for e in entries[: pages.LIST_ROWS]
-        ]
+        rows = [pages.Row(e.id, e.recipients, e.at_us, pages.open_head(self._spool.read(e.offset, e.length).content))
+                for e in entries[:pages.LIST_ROWS]]
         older = entries[pages.LIST_ROWS - 1].id if len(entries) > pages.LIST_ROWS else None
         return _page(pages.inbox(self._side(ask, address), rows, address=address, older=older))
 
@@ -282,7 +236,7 @@ class Desk:
         search, after = ask.values.get("q", "").strip()[:200], ask.values.get("from", "")[:400]
         boxes = self._index.mailboxes(search=search, after=after, limit=pages.SIDE_ROWS + 1)
         more = boxes[pages.SIDE_ROWS - 1].address if len(boxes) > pages.SIDE_ROWS else None
-        return pages.Side(boxes[: pages.SIDE_ROWS], more, search, address, self._index.counts())
+        return pages.Side(boxes[:pages.SIDE_ROWS], more, search, address, self._index.counts())
 
 
 def _missing() -> Answer:
@@ -298,16 +252,8 @@ def _json(value: object) -> Answer:
 
 
 def _octets(answer: Answer, *, close: bool, with_body: bool) -> bytes:
-    headers = {
-        "Content-Type": answer.content_type,
-        "Content-Length": str(len(answer.body)),
-        "Cache-Control": "no-store",
-        "Content-Security-Policy": POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Connection": "close" if close else "keep-alive",
-        **answer.headers,
-    }
+    headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), "Cache-Control": "no-store",
+               "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+               "Cross-Origin-Resource-Policy": "same-origin", "Connection": "close" if close else "keep-alive", **answer.headers}
     head = f"HTTP/1.1 {answer.status}\r\n" + "".join(f"{k}: {v}\r\n" for k, v in headers.items()) + "\r\n"
     return head.encode("latin-1", "replace") + (answer.body if with_body else b"")

@@ -36,10 +36,8 @@ CREATE TABLE returned(id INTEGER PRIMARY KEY, message INTEGER NOT NULL, address 
   tries INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL DEFAULT 'waiting', UNIQUE(message, address, kind));
 CREATE INDEX returned_due ON returned(due_us) WHERE state = 'waiting';
 """
-_OLDEST = (
-    "SELECT m.* FROM delivery d JOIN message m ON m.id = d.message WHERE d.address = ? AND d.message > ? AND d.message < ? "
-    "ORDER BY d.message LIMIT ?"
-)
+_OLDEST = ("SELECT m.* FROM delivery d JOIN message m ON m.id = d.message WHERE d.address = ? AND d.message > ? AND d.message < ? "
+           "ORDER BY d.message LIMIT ?")
 _NEWEST = _OLDEST.replace("LIMIT", "DESC LIMIT")
 
 
@@ -152,15 +150,12 @@ class Index:
         reach = last[1] + last[2]
         with self._db:
             self._db.execute("BEGIN")
-            self._db.executemany(
-                "INSERT INTO message VALUES (?,?,?,?,?,?,?)", [(n, o, size, at, s, " ".join(r), m) for n, o, size, at, s, r, m in batch]
-            )
+            self._db.executemany("INSERT INTO message VALUES (?,?,?,?,?,?,?)",
+                                 [(n, o, size, at, s, " ".join(r), m) for n, o, size, at, s, r, m in batch])
             self._db.executemany("INSERT OR IGNORE INTO delivery VALUES (?,?)", [(a, row[0]) for row in batch for a in row[5]])
             self._db.executemany("INSERT INTO mailbox VALUES (?, 1) ON CONFLICT(address) DO UPDATE SET n = n + 1", boxes)
-            self._db.executemany(
-                "INSERT INTO distinct_id VALUES (?, 1) ON CONFLICT(message_id) DO UPDATE SET n = n + 1",
-                [(row[6],) for row in batch if row[6]],
-            )
+            self._db.executemany("INSERT INTO distinct_id VALUES (?, 1) ON CONFLICT(message_id) DO UPDATE SET n = n + 1",
+                                 [(row[6],) for row in batch if row[6]])
             self._db.executemany("INSERT OR IGNORE INTO returned(message, address, kind, due_us) VALUES (?,?,?,?)", returns)
             self._db.execute("UPDATE state SET spool_end = ?", (reach,))
         self._reach = reach
@@ -193,22 +188,16 @@ class Index:
     def newest(self, *, limit: int, before: int | None = None) -> list[Entry]:
         """Return the latest messages, newest first."""
         self.flush()
-        return [
-            _entry(row)
-            for row in self._db.execute("SELECT * FROM message WHERE id < ? ORDER BY id DESC LIMIT ?", (before or 1 << 62, limit))
-        ]
+        return [_entry(row) for row in self._db.execute("SELECT * FROM message WHERE id < ? ORDER BY id DESC LIMIT ?",
+                                                        (before or 1 << 62, limit))]
 
     def mailboxes(self, *, search: str = "", after: str = "", limit: int) -> list[Mailbox]:
         """Return mailboxes by address, those that contain `search`, from the one behind `after` on."""
         self.flush()
         pattern = "%" + search.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        return [
-            Mailbox(*row)
-            for row in self._db.execute(
-                "SELECT address, n FROM mailbox WHERE address > ? AND (? = '%%' OR address LIKE ? ESCAPE '\\') ORDER BY address LIMIT ?",
-                (after, pattern, pattern, limit),
-            )
-        ]
+        return [Mailbox(*row) for row in self._db.execute(
+            "SELECT address, n FROM mailbox WHERE address > ? AND (? = '%%' OR address LIKE ? ESCAPE '\\') ORDER BY address LIMIT ?",
+            (after, pattern, pattern, limit))]
 
     def counts(self) -> Counts:
         """Return the totals and the repeated Message-IDs."""
@@ -220,29 +209,15 @@ class Index:
         deliveries = one("SELECT count(*) FROM delivery").fetchone()[0]
         repeated = one("SELECT message_id FROM distinct_id WHERE n > 1 ORDER BY message_id LIMIT ?", (DUPLICATES_SHOWN_MAX,)).fetchall()
         states = dict(one("SELECT state, count(*) FROM returned GROUP BY state").fetchall())
-        return Counts(
-            received,
-            deliveries,
-            distinct,
-            without,
-            boxes,
-            tuple(row[0] for row in repeated),
-            received - without - distinct,
-            states.get("waiting", 0),
-            states.get("sent", 0),
-            states.get("given_up", 0),
-        )
+        return Counts(received, deliveries, distinct, without, boxes, tuple(row[0] for row in repeated), received - without - distinct,
+                      states.get("waiting", 0), states.get("sent", 0), states.get("given_up", 0))
 
     def due(self, now_us: int, *, limit: int) -> list[Return]:
         """Return the mails owed at this instant, oldest first."""
         self.flush()
-        return [
-            Return(*row)
-            for row in self._db.execute(
-                "SELECT id, message, address, kind, tries FROM returned WHERE state = 'waiting' AND due_us <= ? ORDER BY due_us, id LIMIT ?",
-                (now_us, limit),
-            )
-        ]
+        return [Return(*row) for row in self._db.execute(
+            "SELECT id, message, address, kind, tries FROM returned WHERE state = 'waiting' AND due_us <= ? ORDER BY due_us, id LIMIT ?",
+            (now_us, limit))]
 
     def returned(self, number: int, *, sent: bool, again_us: int) -> None:
         """Note that a return was handed over, or when to try again; after RETURN_TRIES_MAX tries it is given up and counted."""
@@ -251,10 +226,8 @@ class Index:
             if sent:
                 self._db.execute("UPDATE returned SET state = 'sent', tries = tries + 1 WHERE id = ?", (number,))
             else:
-                self._db.execute(
-                    "UPDATE returned SET tries = tries + 1, due_us = ?, state = iif(tries + 1 >= ?, 'given_up', 'waiting') WHERE id = ?",
-                    (again_us, RETURN_TRIES_MAX, number),
-                )
+                self._db.execute("UPDATE returned SET tries = tries + 1, due_us = ?, "
+                                 "state = iif(tries + 1 >= ?, 'given_up', 'waiting') WHERE id = ?", (again_us, RETURN_TRIES_MAX, number))
 
     def drop(self, number: int) -> None:
         """Forget a return that must not be sent after all (the message forbids automatic replies)."""

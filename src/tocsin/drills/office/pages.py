@@ -100,18 +100,9 @@ def open_mail(content: bytes) -> Mail:
         else:
             octets = part.get_payload(decode=True)
             others.append((kind, decoded(part.get_filename()), len(octets) if isinstance(octets, bytes) else 0))
-    return Mail(
-        sender=decoded(mail.get("From")),
-        reply_to=decoded(mail.get("Reply-To")),
-        to=decoded(mail.get("To")),
-        subject=decoded(mail.get("Subject")),
-        date=decoded(mail.get("Date")),
-        in_reply_to=decoded(mail.get("In-Reply-To")),
-        text=text,
-        html=html,
-        parts=tuple(others),
-        signed="DKIM-Signature" in mail,
-    )
+    return Mail(sender=decoded(mail.get("From")), reply_to=decoded(mail.get("Reply-To")), to=decoded(mail.get("To")),
+                subject=decoded(mail.get("Subject")), date=decoded(mail.get("Date")), in_reply_to=decoded(mail.get("In-Reply-To")),
+                text=text, html=html, parts=tuple(others), signed="DKIM-Signature" in mail)
 
 
 def _text_of(part: Message) -> str:
@@ -130,14 +121,10 @@ def _text_of(part: Message) -> str:
 
 def _frame(side: Side, title: str, main: str) -> str:
     counts = side.counts
-    facts = [
-        ("messages", counts.received),
-        ("mailboxes", counts.mailboxes),
-        ("repeated", counts.surplus),
-        ("sent back", counts.returns_sent),
-    ]
+    facts = [("messages", counts.received), ("mailboxes", counts.mailboxes), ("repeated", counts.surplus),
+             ("sent back", counts.returns_sent)]
     tally = "".join(f"<div><dt>{name}</dt><dd>{n:,}</dd></div>" for name, n in facts)
-    return f"""<!doctype html>
+    return (f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)} · Practice post office</title><meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/style.css"></head><body>
@@ -145,7 +132,7 @@ def _frame(side: Side, title: str, main: str) -> str:
 <header><a class="brand" href="/"><span class="mark" aria-hidden="true"></span>Practice post office</a>
 <p class="note">Every receiver of this drill. No letter leaves this house.</p><dl class="tally">{tally}</dl></header>
 <div class="columns"><nav aria-label="Mailboxes">{_boxes(side)}</nav><main id="main" tabindex="-1">{main}</main></div></body></html>
-"""
+""")
 
 
 def _boxes(side: Side) -> str:
@@ -154,18 +141,14 @@ def _boxes(side: Side) -> str:
         local, _, domain = box.address.rpartition("@")
         here = ' aria-current="page"' if box.address == side.address else ""
         query = f"?q={quote(side.search)}" if side.search else ""
-        items.append(
-            f'<li><a href="/box/{quote(box.address)}{query}"{here}><span class="who">{escape(local)}</span>'
-            f'<span class="at">@{escape(domain)}</span><span class="n">{box.n:,}</span></a></li>'
-        )
+        items.append(f'<li><a href="/box/{quote(box.address)}{query}"{here}><span class="who">{escape(local)}</span>'
+                     f'<span class="at">@{escape(domain)}</span><span class="n">{box.n:,}</span></a></li>')
     more = f'<p class="more"><a href="?q={quote(side.search)}&amp;from={quote(side.more)}">More mailboxes</a></p>' if side.more else ""
     why = "No mailbox has this in its address." if side.search else "No mail has come yet."
     none = "" if items else f'<p class="empty">{why}</p>'
-    return (
-        f'<form action="/" role="search"><label for="q">Find a mailbox</label><div class="find"><input id="q" name="q" type="search" '
-        f'value="{escape(side.search)}" placeholder="part of an address" autocomplete="off"><button>Find</button></div></form>'
-        f'<ul class="boxes">{"".join(items)}</ul>{none}{more}'
-    )
+    return (f'<form action="/" role="search"><label for="q">Find a mailbox</label><div class="find"><input id="q" name="q" type="search" '
+            f'value="{escape(side.search)}" placeholder="part of an address" autocomplete="off"><button>Find</button></div></form>'
+            f'<ul class="boxes">{"".join(items)}</ul>{none}{more}')
 
 
 def _clock(at_us: int) -> str:
@@ -180,18 +163,10 @@ def inbox(side: Side, rows: Sequence[Row], *, address: str, older: int | None) -
     for row in rows:
         to = "" if address else f'<span class="to">to {escape(", ".join(row.recipients[:3]))}</span>'
         box = f"?box={quote(address)}" if address else ""
-        lines.append(
-            f'<li><a href="/message/{row.id}{box}"><span class="from">{escape(row.head.sender or "(no sender)")}</span>'
-            f'<span class="subject">{escape(row.head.subject or "(no subject)")}</span>{to}{_clock(row.at_us)}</a></li>'
-        )
-    empty = (
-        ""
-        if rows
-        else (
-            '<div class="blank"><p>Nothing here yet.</p>'
-            "<p>Mail that the estate sends stands in this list the moment it is accepted.</p></div>"
-        )
-    )
+        lines.append(f'<li><a href="/message/{row.id}{box}"><span class="from">{escape(row.head.sender or "(no sender)")}</span>'
+                     f'<span class="subject">{escape(row.head.subject or "(no subject)")}</span>{to}{_clock(row.at_us)}</a></li>')
+    empty = "" if rows else ('<div class="blank"><p>Nothing here yet.</p>'
+                             '<p>Mail that the estate sends stands in this list the moment it is accepted.</p></div>')
     query = f"?before={older}" if older else ""
     more = f'<p class="more"><a href="{query}">Older messages</a></p>' if older else ""
     return _frame(side, title, f'<h1>{escape(title)}</h1><ol class="list">{"".join(lines)}</ol>{empty}{more}')
@@ -202,49 +177,30 @@ def message(side: Side, entry: Entry, letter: Letter, *, box: str) -> str:
     mail = open_mail(letter.content)
     facts = [("From", mail.sender), ("To", mail.to), ("Reply-To", mail.reply_to), ("Sent", mail.date), ("In reply to", mail.in_reply_to)]
     shown = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts if value)
-    envelope = (
-        f"<div><dt>Accepted</dt><dd>{_clock(letter.at_us)}</dd></div>"
-        f"<div><dt>Envelope from</dt><dd>&lt;{escape(letter.sender)}&gt;</dd></div>"
-        f"<div><dt>Envelope to</dt><dd>{escape(', '.join(letter.recipients))}</dd></div>"
-        f"<div><dt>Message-ID</dt><dd>{escape(entry.message_id) or 'none'}</dd></div>"
-        f"<div><dt>DKIM</dt><dd>{'signature present' if mail.signed else 'not signed'}</dd></div>"
-        f"<div><dt>Size</dt><dd>{len(letter.content):,} bytes</dd></div>"
-    )
+    envelope = (f"<div><dt>Accepted</dt><dd>{_clock(letter.at_us)}</dd></div>"
+                f"<div><dt>Envelope from</dt><dd>&lt;{escape(letter.sender)}&gt;</dd></div>"
+                f"<div><dt>Envelope to</dt><dd>{escape(', '.join(letter.recipients))}</dd></div>"
+                f"<div><dt>Message-ID</dt><dd>{escape(entry.message_id) or 'none'}</dd></div>"
+                f"<div><dt>DKIM</dt><dd>{'signature present' if mail.signed else 'not signed'}</dd></div>"
+                f"<div><dt>Size</dt><dd>{len(letter.content):,} bytes</dd></div>")
     text = f'<section aria-label="Plain text"><pre class="text">{escape(mail.text)}</pre></section>' if mail.text else ""
-    html = (
-        (
-            f'<section><h2>The same mail as HTML</h2><iframe sandbox title="HTML part of this mail, without scripts or remote content" '
-            f'src="/frame/{entry.id}"></iframe></section>'
-        )
-        if mail.html
-        else ""
-    )
-    others = "".join(
-        f"<li>{escape(name or 'unnamed part')} <small>{escape(kind)}, {size:,} bytes</small></li>" for kind, name, size in mail.parts
-    )
+    html = (f'<section><h2>The same mail as HTML</h2><iframe sandbox title="HTML part of this mail, without scripts or remote content" '
+            f'src="/frame/{entry.id}"></iframe></section>') if mail.html else ""
+    others = "".join(f"<li>{escape(name or 'unnamed part')} <small>{escape(kind)}, {size:,} bytes</small></li>"
+                     for kind, name, size in mail.parts)
     parts = f"<section><h2>Other parts</h2><ul>{others}</ul></section>" if others else ""
-    return _frame(
-        side,
-        mail.subject or "(no subject)",
-        (
-            f'<p class="back"><a href="/box/{quote(box)}">&larr; {escape(box)}</a></p>'
-            f"<article><h1>{escape(mail.subject or '(no subject)')}</h1>"
-            f'<dl class="facts">{shown}</dl>{text or ("" if mail.html else "<p class=empty>This mail has no text.</p>")}{html}{parts}'
-            f'<details><summary>Envelope and evidence</summary><dl class="facts">{envelope}</dl></details>'
-            f'<p class="more"><a href="/source/{entry.id}">Source</a> <a href="/api/raw/{entry.id}">Download (.eml)</a></p></article>'
-        ),
-    )
+    return _frame(side, mail.subject or "(no subject)", (
+        f'<p class="back"><a href="/box/{quote(box)}">&larr; {escape(box)}</a></p>'
+        f'<article><h1>{escape(mail.subject or "(no subject)")}</h1>'
+        f'<dl class="facts">{shown}</dl>{text or ("" if mail.html else "<p class=empty>This mail has no text.</p>")}{html}{parts}'
+        f'<details><summary>Envelope and evidence</summary><dl class="facts">{envelope}</dl></details>'
+        f'<p class="more"><a href="/source/{entry.id}">Source</a> <a href="/api/raw/{entry.id}">Download (.eml)</a></p></article>'))
 
 
 def source(side: Side, entry: Entry, letter: Letter) -> str:
     """Return the page of one mail as it came over the wire."""
     text = letter.content.decode("utf-8", "replace").replace("\r\n", "\n")
     cut = "" if len(text) <= SOURCE_CHARS_MAX else f'<p class="empty">Only the first {SOURCE_CHARS_MAX:,} characters are shown.</p>'
-    return _frame(
-        side,
-        f"Source of {entry.id}",
-        (
-            f'<p class="back"><a href="/message/{entry.id}">&larr; back to the mail</a></p><article><h1>Source</h1>{cut}'
-            f'<pre class="source" tabindex="0">{escape(text[:SOURCE_CHARS_MAX])}</pre></article>'
-        ),
-    )
+    return _frame(side, f"Source of {entry.id}", (
+        f'<p class="back"><a href="/message/{entry.id}">&larr; back to the mail</a></p><article><h1>Source</h1>{cut}'
+        f'<pre class="source" tabindex="0">{escape(text[:SOURCE_CHARS_MAX])}</pre></article>'))

@@ -39,11 +39,8 @@ _SPAN = float(1 << 64)
 UNKNOWN_TEXTS: tuple[tuple[str, ...], ...] = (
     ("550 5.1.1 There is no mailbox of that name here; please look for a slip of the pen in the address",),
     ("550 No such mailbox at this site",),
-    (
-        "550-5.1.1 We looked for the account you wrote to and did not find it.",
-        "550-5.1.1 Check the spelling of the address, and that no blank has crept in.",
-        "550 5.1.1 practice ticket {ticket}",
-    ),
+    ("550-5.1.1 We looked for the account you wrote to and did not find it.",
+     "550-5.1.1 Check the spelling of the address, and that no blank has crept in.", "550 5.1.1 practice ticket {ticket}"),
     ("554 delivery error: dd This site has no account for that address [-9] - {ticket}.practice.example",),
     ("550 5.2.1 The account exists but has been closed by its owner. {ticket}",),
 )
@@ -167,11 +164,8 @@ def load(file: Path) -> Personalities:
 def from_values(raw: dict[str, Any], *, faults: list[Fault], where: str = "") -> Personalities:
     """Return the personalities in a parsed table; what is wrong with it is added to `faults`."""
     dot = f"{where}." if where else ""
-    faults.extend(
-        Fault(f"{dot}{key}", repr(raw[key])[:80], "one of seed, enabled, data_when_no_recipient, default, provider")
-        for key in raw
-        if key not in {"seed", "enabled", "data_when_no_recipient", "default", "provider"}
-    )
+    faults.extend(Fault(f"{dot}{key}", repr(raw[key])[:80], "one of seed, enabled, data_when_no_recipient, default, provider")
+                  for key in raw if key not in {"seed", "enabled", "data_when_no_recipient", "default", "provider"})
     seed, enabled, late = raw.get("seed", 1), raw.get("enabled", True), raw.get("data_when_no_recipient", False)
     if type(seed) is not int:
         faults.append(Fault(f"{dot}seed", repr(seed), "a whole number"))
@@ -238,7 +232,6 @@ def _take(values: dict[str, Any], key: str, value: Any, good: bool, where: str, 
 
 def dump(personalities: Personalities) -> str:
     """Return personalities as the TOML text that `load` reads."""
-
     def table(provider: Provider, *, named: bool) -> str:
         values = {f.name: getattr(provider, f.name) for f in fields(Provider)}
         if not named:
@@ -246,9 +239,5 @@ def dump(personalities: Personalities) -> str:
         return "".join(f"{key} = {json.dumps(list(value) if isinstance(value, tuple) else value)}\n" for key, value in values.items())
 
     head = f"seed = {personalities.seed}\ndata_when_no_recipient = {json.dumps(personalities.data_when_no_recipient)}\n"
-    return (
-        head
-        + "\n[default]\n"
-        + table(personalities.default, named=False)
-        + "".join(f"\n[[provider]]\n{table(provider, named=True)}" for provider in personalities.providers)
-    )
+    return head + "\n[default]\n" + table(personalities.default, named=False) + "".join(
+        f"\n[[provider]]\n{table(provider, named=True)}" for provider in personalities.providers)

@@ -34,21 +34,18 @@ FAILURES: tuple[tuple[str, str, str], ...] = (  # status, diagnostic, words
     ("5.1.1", "smtp; 550 5.1.1 <{address}>: no such recipient", "The address is not known to the server that keeps the mail."),
     ("5.2.2", "smtp; 552 5.2.2 <{address}>: quota used up", "The mailbox is full and its owner has not cleared it."),
     ("5.2.1", "smtp; 550 5.2.1 <{address}>: account switched off", "The account has been switched off."),
-    (
-        "4.4.7",
-        "smtp; 451 4.4.1 no answer from the mailbox server",
-        "For two days the server that keeps this mailbox gave no answer; we have stopped trying.",
-    ),
+    ("4.4.7", "smtp; 451 4.4.1 no answer from the mailbox server",
+     "For two days the server that keeps this mailbox gave no answer; we have stopped trying."),
     ("5.7.1", "smtp; 550 5.7.1 refused by a rule of the receiving site", "A rule of the receiving site turned the message away."),
 )
 VACATIONS: tuple[tuple[str, str], ...] = (
-    (
-        "Out of office: {subject}",
-        "Thank you for writing. I am away until Monday week and read no mail before that.\nFor anything urgent please ring the front desk.\n",
-    ),
+    ("Out of office: {subject}",
+     "Thank you for writing. I am away until Monday week and read no mail before that.\nFor anything urgent please ring the front desk.\n"),
     ("Automatic reply: {subject}", "I am on leave with little access to mail. I will answer when I am back.\n"),
-    ("Re: {subject} (I am travelling)", "Hi,\n\nthis answers itself. I am on the road this week, so replies may be slow.\n\nBest\n"),
-    ("Abwesenheit: {subject}", "Guten Tag,\n\nich bin derzeit nicht im Haus und lese keine Nachrichten. Ab dem 1. bin ich wieder da.\n"),
+    ("Re: {subject} (I am travelling)",
+     "Hi,\n\nthis answers itself. I am on the road this week, so replies may be slow.\n\nBest\n"),
+    ("Abwesenheit: {subject}",
+     "Guten Tag,\n\nich bin derzeit nicht im Haus und lese keine Nachrichten. Ab dem 1. bin ich wieder da.\n"),
 )
 
 
@@ -64,15 +61,12 @@ def compose(letter: Letter, *, message: int, address: str, kind: str, seed: int)
     return _vacation(letter, headers, address=address, draw=draw, stamp=stamp)
 
 
-def _report(
-    kind: str, parts: tuple[tuple[str, str], ...], *, sender: str, to: str, subject: str, stamp: str, at_us: int, more: str = ""
-) -> bytes:
+def _report(kind: str, parts: tuple[tuple[str, str], ...], *, sender: str, to: str, subject: str, stamp: str, at_us: int,
+            more: str = "") -> bytes:
     """Return a multipart/report, put together by hand: the standard library's generator wants to understand each part's inside."""
-    head = (
-        f"From: {sender}\nTo: <{to}>\nSubject: {subject}\nDate: {format_datetime(clock.from_us(at_us))}\n"
-        f"Message-ID: <{stamp}@{NAME}>\n{more}"
-        f'MIME-Version: 1.0\nContent-Type: multipart/report; report-type={kind}; boundary="={stamp}"\n\nThis is a MIME report.\n'
-    )
+    head = (f"From: {sender}\nTo: <{to}>\nSubject: {subject}\nDate: {format_datetime(clock.from_us(at_us))}\n"
+            f"Message-ID: <{stamp}@{NAME}>\n{more}"
+            f'MIME-Version: 1.0\nContent-Type: multipart/report; report-type={kind}; boundary="={stamp}"\n\nThis is a MIME report.\n')
     body = "".join(f"\n--={stamp}\nContent-Type: {content_type}\n\n{text}" for content_type, text in parts)
     return (head + body + f"\n--={stamp}--\n").replace("\n", "\r\n").encode("utf-8", "replace")
 
@@ -88,52 +82,28 @@ def _head(content: bytes) -> str:
 def _dsn(letter: Letter, *, address: str, draw: int, stamp: str) -> bytes:
     status, diagnostic, words = FAILURES[draw % len(FAILURES)]
     diagnostic = diagnostic.format(address=address)
-    return _report(
-        "delivery-status",
-        (
-            (
-                "text/plain; charset=us-ascii",
-                f"This is the mail system at {NAME}.\n\n"
-                "Your message could not be brought to the recipient named here.\n\n"
-                f"<{address}>: {words}\n    {diagnostic}\n",
-            ),
-            (
-                "message/delivery-status",
-                f"Reporting-MTA: dns; {NAME}\nArrival-Date: {format_datetime(clock.from_us(letter.at_us))}\n\n"
-                f"Final-Recipient: rfc822; {address}\nAction: failed\nStatus: {status}\n"
-                f"Remote-MTA: dns; mx.{address.rpartition('@')[2]}\nDiagnostic-Code: {diagnostic}\n",
-            ),
-            ("text/rfc822-headers", _head(letter.content)),
-        ),
-        sender=f"Mail Delivery System <MAILER-DAEMON@{NAME}>",
-        to=letter.sender,
-        subject="Undelivered mail goes back to its sender",
-        stamp=stamp,
-        at_us=letter.at_us,
-        more="Auto-Submitted: auto-replied\n",
-    )
+    return _report("delivery-status", (
+        ("text/plain; charset=us-ascii", f"This is the mail system at {NAME}.\n\n"
+                                         "Your message could not be brought to the recipient named here.\n\n"
+                                         f"<{address}>: {words}\n    {diagnostic}\n"),
+        ("message/delivery-status", f"Reporting-MTA: dns; {NAME}\nArrival-Date: {format_datetime(clock.from_us(letter.at_us))}\n\n"
+                                    f"Final-Recipient: rfc822; {address}\nAction: failed\nStatus: {status}\n"
+                                    f"Remote-MTA: dns; mx.{address.rpartition('@')[2]}\nDiagnostic-Code: {diagnostic}\n"),
+        ("text/rfc822-headers", _head(letter.content)),
+    ), sender=f"Mail Delivery System <MAILER-DAEMON@{NAME}>", to=letter.sender, subject="Undelivered mail goes back to its sender",
+        stamp=stamp, at_us=letter.at_us, more="Auto-Submitted: auto-replied\n")
 
 
 def _complaint(letter: Letter, *, address: str, stamp: str) -> bytes:
-    return _report(
-        "feedback-report",
-        (
-            ("text/plain; charset=us-ascii", "A recipient of ours has marked the message below as unwanted.\n"),
-            (
-                "message/feedback-report",
-                "Feedback-Type: abuse\nUser-Agent: practice-office/1\nVersion: 1\n"
-                f"Original-Mail-From: <{letter.sender}>\nOriginal-Rcpt-To: <{address}>\n"
-                f"Reported-Domain: {letter.sender.rpartition('@')[2]}\n"
-                f"Arrival-Date: {format_datetime(clock.from_us(letter.at_us))}\n",
-            ),
-            ("text/rfc822-headers", _head(letter.content)),
-        ),
-        sender=f"Feedback loop <complaints@{address.rpartition('@')[2]}>",
-        to=letter.sender,
-        subject="A recipient marked this as unwanted",
-        stamp=stamp,
-        at_us=letter.at_us,
-    )
+    return _report("feedback-report", (
+        ("text/plain; charset=us-ascii", "A recipient of ours has marked the message below as unwanted.\n"),
+        ("message/feedback-report", "Feedback-Type: abuse\nUser-Agent: practice-office/1\nVersion: 1\n"
+                                    f"Original-Mail-From: <{letter.sender}>\nOriginal-Rcpt-To: <{address}>\n"
+                                    f"Reported-Domain: {letter.sender.rpartition('@')[2]}\n"
+                                    f"Arrival-Date: {format_datetime(clock.from_us(letter.at_us))}\n"),
+        ("text/rfc822-headers", _head(letter.content)),
+    ), sender=f"Feedback loop <complaints@{address.rpartition('@')[2]}>", to=letter.sender, subject="A recipient marked this as unwanted",
+        stamp=stamp, at_us=letter.at_us)
 
 
 def _vacation(letter: Letter, headers: Message, *, address: str, draw: int, stamp: str) -> tuple[str, bytes] | None:
@@ -209,11 +179,8 @@ async def run(index: Index, spool: Spool, *, host: str, port: int, seed: int, st
 
 async def _send(owed: Return, index: Index, spool: Spool, *, host: str, port: int, seed: int) -> None:
     entry = index.entry(owed.message)
-    composed = (
-        None
-        if entry is None
-        else compose(spool.read(entry.offset, entry.length), message=owed.message, address=owed.address, kind=owed.kind, seed=seed)
-    )
+    composed = None if entry is None else compose(spool.read(entry.offset, entry.length), message=owed.message, address=owed.address,
+                                                  kind=owed.kind, seed=seed)
     if composed is None:
         index.drop(owed.id)
         return

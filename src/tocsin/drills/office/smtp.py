@@ -157,7 +157,7 @@ class Session(asyncio.Protocol):
         if self._closed:
             return
         if self._at:
-            del self._buffer[: self._at]
+            del self._buffer[:self._at]
             self._scan -= self._at
             self._at = 0
         self._flush()
@@ -294,7 +294,7 @@ class Session(asyncio.Protocol):
         crlf = end > 0 and self._buffer[end - 1] == 13
         self._at = end - 1 if crlf else end
         if not crlf:
-            self._buffer[end : end + 1] = b"\r\n"
+            self._buffer[end:end + 1] = b"\r\n"
         self._scan = self._at
         self._in_data, self._skipping = True, False
         self._out.append(b"354 Go on, end with a dot on a line of its own\r\n")
@@ -318,7 +318,7 @@ class Session(asyncio.Protocol):
             self._fault(b"552 5.3.4 Too large for this house\r\n")
             self._reset()
             return True
-        content = bytes(memoryview(buffer)[start : end + 2])
+        content = bytes(memoryview(buffer)[start:end + 2])
         self._message(content.replace(b"\r\n.", b"\r\n")[2:] if b"\r\n." in content else content[2:])
         return True
 

@@ -106,7 +106,7 @@ class Spool:
         record = os.pread(self._fd, length, offset)
         if len(record) == length > _HEAD.size:
             n, crc = _HEAD.unpack_from(record)
-            if n == length - _HEAD.size and zlib.crc32(memoryview(record)[_HEAD.size :]) == crc:
+            if n == length - _HEAD.size and zlib.crc32(memoryview(record)[_HEAD.size:]) == crc:
                 return _letter(record, _HEAD.size)
         raise NotFound(f"no sound record at {offset} of the spool")
 
@@ -133,13 +133,13 @@ class Spool:
 def _letter(record: bytes, at: int) -> Letter:
     at_us, n = _AT.unpack_from(record, at)
     at += _AT.size
-    sender = record[at : at + n].decode()
+    sender = record[at:at + n].decode()
     at += n
     (count,) = _U16.unpack_from(record, at)
     at += 2
     recipients = []
     for _ in range(count):
         (n,) = _U16.unpack_from(record, at)
-        recipients.append(record[at + 2 : at + 2 + n].decode())
+        recipients.append(record[at + 2:at + 2 + n].decode())
         at += 2 + n
     return Letter(at_us, sender, tuple(recipients), record[at:])

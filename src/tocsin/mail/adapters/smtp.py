@@ -35,18 +35,8 @@ class SmtpRelay:
     or no mail at all, since notices and reset links are personal data.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        *,
-        helo: str,
-        tls: Tls | None = None,
-        ca_file: str | None = None,
-        credentials: Private[tuple[str, str]] | None = None,
-        timeouts: Timeouts | None = None,
-        pipelining: bool = True,
-    ) -> None:
+    def __init__(self, host: str, port: int, *, helo: str, tls: Tls | None = None, ca_file: str | None = None,
+                 credentials: Private[tuple[str, str]] | None = None, timeouts: Timeouts | None = None, pipelining: bool = True) -> None:
         if tls is None:
             tls = "implicit" if port == IMPLICIT_TLS_PORT else "opportunistic" if _local(host) else "starttls"
         self._endpoint = Endpoint(host=host, port=port, helo=helo, tls=tls, ca_file=ca_file, credentials=credentials, pipelining=pipelining)
@@ -110,20 +100,11 @@ class SmtpRelay:
             sock.sendall(b"QUIT\r\n")
             return {line.strip().partition(" ")[0].upper() for line in reply.lines[1:]} if reply.code == 250 else set()
 
-    def deliver(
-        self, envelopes: Iterable[Envelope], *, pace: Pace, journal: Journal, renew: Callable[[], None], stopped: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def deliver(self, envelopes: Iterable[Envelope], *, pace: Pace, journal: Journal, renew: Callable[[], None],
+                stopped: Callable[[], bool]) -> Iterator[Outcome]:
         """Send over `pace.connections` connections, pipelined where the server offers it."""
-        engine = Engine(
-            self._endpoint,
-            self._timeouts,
-            envelopes,
-            pace=pace,
-            journal=journal,
-            renew=renew,
-            stopped=stopped,
-            practice=None if self._reach is None else self._reach == "loopback",
-        )
+        engine = Engine(self._endpoint, self._timeouts, envelopes, pace=pace, journal=journal, renew=renew, stopped=stopped,
+                        practice=None if self._reach is None else self._reach == "loopback")
         return engine.run()
 
 

@@ -18,12 +18,9 @@ from . import mime, notice, reason
 RECIPIENTS_MAX = 1000
 REPORT_BYTES_MAX = 512 * 1024
 
-_FIELD = re.compile(
-    r"^[ \t>]*((?:Final|Original|X-Actual)-(?:Recipient|Rcpt)|Action|Status|Diagnostic-Code|Remote-MTA"
-    r"|Reporting-MTA|Last-Attempt-Date"
-    r"|Arrival-Date|X-[A-Za-z-]+|[A-Z][A-Za-z-]+)[ \t]*:[ \t]*(.*)$",
-    re.IGNORECASE,
-)
+_FIELD = re.compile(r"^[ \t>]*((?:Final|Original|X-Actual)-(?:Recipient|Rcpt)|Action|Status|Diagnostic-Code|Remote-MTA"
+      r"|Reporting-MTA|Last-Attempt-Date"
+                    r"|Arrival-Date|X-[A-Za-z-]+|[A-Z][A-Za-z-]+)[ \t]*:[ \t]*(.*)$", re.IGNORECASE)
 _ADDRESS_TYPE = re.compile(r"^\s*[A-Za-z0-9-]+\s*;\s*")
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 _AFTER_CODE = re.compile(r"\b([45]\d\d)[ -]+['\"(#]{0,2}#?([245]\.\d{1,3}\.\d{1,3})\b")
@@ -55,7 +52,7 @@ def notification(root: mime.Part) -> Classified | None:
         return None
     text = root.text.replace("!\n ", "")  # a mail program broke a line of more than 990 characters
     try:
-        data, _ = json.JSONDecoder().raw_decode(text[text.index("{") :])
+        data, _ = json.JSONDecoder().raw_decode(text[text.index("{"):])
         for _ in range(2):
             if isinstance(data, dict) and isinstance(data.get("Message"), str):
                 data = json.loads(data["Message"])
@@ -68,25 +65,14 @@ def notification(root: mime.Part) -> Classified | None:
     if not isinstance(body, dict):
         return None
     if what == "complaint":
-        return Classified(
-            InboundKind.COMPLAINT,
-            tuple(BounceRecipient(a, "complained", "", "", "feedback", False) for a in _emails(body.get("complainedRecipients"))),
-        )
+        return Classified(InboundKind.COMPLAINT, tuple(
+            BounceRecipient(a, "complained", "", "", "feedback", False) for a in _emails(body.get("complainedRecipients"))))
     if what == "bounce":
         found = [r for r in _dicts(body.get("bouncedRecipients")) if r.get("emailAddress")]
-        return Classified(
-            InboundKind.BOUNCE,
-            tuple(
-                _recipient(
-                    str(r["emailAddress"]),
-                    str(r.get("action") or "failed"),
-                    str(r.get("status") or ""),
-                    str(r.get("diagnosticCode") or ""),
-                    "",
-                )
-                for r in found[:RECIPIENTS_MAX]
-            ),
-        )
+        return Classified(InboundKind.BOUNCE, tuple(
+            _recipient(str(r["emailAddress"]), str(r.get("action") or "failed"), str(r.get("status") or ""),
+                       str(r.get("diagnosticCode") or ""), "")
+            for r in found[:RECIPIENTS_MAX]))
     return Classified(InboundKind.AUTO) if what in {"delivery", "send", "open", "click", "received"} else None
 
 
@@ -116,13 +102,8 @@ def report(root: mime.Part) -> list[BounceRecipient]:
         address = _address(group.get("final-recipient") or group.get("x-actual-recipient") or group.get("original-recipient") or "")
         told = group.get("diagnostic-code", "")
         context = prose if single else notice.about(prose, address)
-        made = _recipient(
-            address,
-            group.get("action", "").split()[0].strip(";").lower() if group.get("action") else "",
-            group.get("status", ""),
-            told,
-            context,
-        )
+        made = _recipient(address, group.get("action",
+        "").split()[0].strip(";").lower() if group.get("action") else "", group.get("status", ""), told, context)
         found.setdefault(address.lower() or str(len(found)), made)
     return list(found.values())
 
@@ -191,13 +172,8 @@ def _recipient(address: str, action: str, status: str, diagnostic: str, context:
     if not status:
         status = "4.0.0" if code.startswith("4") or action in {"delayed", "expired"} else "5.0.0"
     text = said if informative else f"{said} {extra} {context}"
-    word, hard = reason.reason_of(
-        code,
-        status,
-        f"x-unix;{text}" if kind.lower().strip() == "x-unix" else text,
-        command=notice.command_in(said) or notice.command_in(context),
-        comment=comment,
-    )
+    word, hard = reason.reason_of(code, status, f"x-unix;{text}" if kind.lower().strip() == "x-unix" else text,
+                                  command=notice.command_in(said) or notice.command_in(context), comment=comment)
     return BounceRecipient(address, action, status, code, word, hard)
 
 

@@ -21,8 +21,7 @@ _AUTO_SUBJECT = re.compile(
     r"|automatische antwort|r.ponse automatique|respuesta autom|risposta automatica"
     r"|out of (?:the )?office|ooo\b|abwesen|away (?:from|until)|on (?:vacation|holiday|leave)|vacation|absence|absent du bureau"
     r"|i am (?:currently )?(?:away|out)|fuera de la oficina)",
-    re.IGNORECASE,
-)
+    re.IGNORECASE)
 
 
 def classify(root: mime.Part) -> Classified:
@@ -52,11 +51,8 @@ def automatic(root: mime.Part) -> bool:
         return True
     if root.get("x-autoreply") or root.get("x-autorespond") or root.get("x-autoresponder") or root.get("x-auto-reply"):
         return True
-    if (
-        root.get("precedence").lower() in {"auto_reply", "auto-reply", "bulk", "list", "junk"}
-        or root.get("list-id")
-        or root.get("list-unsubscribe")
-    ):
+    if root.get("precedence").lower() in {"auto_reply", "auto-reply", "bulk", "list",
+    "junk"} or root.get("list-id") or root.get("list-unsubscribe"):
         return True
     if root.get("return-path") == "<>" or "mailer-daemon" in root.get("from").lower():
         return True

@@ -83,7 +83,7 @@ class Part:
     @cached_property
     def text(self) -> str:
         """Return the content as text in the charset it says, else UTF-8, else Latin-1."""
-        return decode(self.content[: TEXT_CHARS_MAX * 2], self.parameter("charset"))[:TEXT_CHARS_MAX]
+        return decode(self.content[:TEXT_CHARS_MAX * 2], self.parameter("charset"))[:TEXT_CHARS_MAX]
 
     @property
     def filename(self) -> str:
@@ -174,7 +174,7 @@ def _entity(data: bytes, depth: int, left: list[int]) -> Part:
     if part.media.startswith("multipart/") and depth < DEPTH_MAX:
         boundary = part.parameter("boundary").encode("utf-8", "replace")
         pieces = _split(body, boundary) if boundary else []
-        part.children = [_entity(piece, depth + 1, left) for piece in pieces[: max(0, left[0])] if left[0] > 0]
+        part.children = [_entity(piece, depth + 1, left) for piece in pieces[:max(0, left[0])] if left[0] > 0]
     return part
 
 

@@ -18,34 +18,25 @@ PROSE_CHARS_MAX = 20_000
 RECIPIENTS_MAX = 200
 ABOUT_LINES_MAX = 12
 
-_MACHINE = re.compile(
-    r"mailer[-_. ]?daemon|post[-_. ]?master|mail[-_. ]deliver|deliver\w* (?:sub)?system|system administrator"
-    r"|mail administrator|mail ?system|mdaemon",
-    re.IGNORECASE,
-)
-_SUBJECT = re.compile(
-    r"undeliver|non[- ]?deliver|deliver\w* (?:status|fail|problem|error|notif|report|has failed|delay"
-    r"|subsystem)|(?:mail|message|e-?mail)\W{1,3}(?:\w+ ){0,3}(?:fail|returned|not (?:be )?deliver|could not|error|system error"
-    r"|undeliver)"
-    r"|return(?:ed|ing) (?:mail|message|to sender)|fail(?:ure|ed)? (?:notice|delivery|to deliver)|mail failure"
-    r"|error sending|could not (?:be delivered|send)|loop alert|warning: (?:message|could not)|unzustellbar"
-    r"|nicht zugestellt|non (?:remis|distribu)"
-    r"|no entregado|mail error|unknown user|user unknown|address .{0,20}(?:not|invalid)|undelivered"
-    r"|rejected",
-    re.IGNORECASE,
-)
-_SAYS_SO = re.compile(
-    r"(?:not|n't|unable to|could ?n.t|cannot|failed to|failure to|trouble) (?:be |have been |to )?(?:deliver"
-    r"|reach|send|process|complet)|undeliver|deliver\w*[^.\n]{0,40}(?:fail|delay|abort|problem|error|unsuccessful|not possible)"
-    r"|(?:fail|error|problem)\w*[^.\n]{0,40}deliver"
-    r"|permanent (?:fatal )?error|fatal errors|returned to (?:sender|you)|returning (?:message|mail) to sender"
-    r"|was rejected|were rejected|did not reach|invalid (?:user|recipient|address)|user unknown|unknown user"
-    r"|over quota|mailbox (?:is )?full|too many hops|delivery error|smtp error|address(?:es)? (?:failed|had)"
-    r"|not delivered|smtp server <"
-    r"|failure reasons|duplicated message-id|error message below|had (?:delivery|transient)|generated (?:from"
-    r"|response)|bounced|<<< [45]\d\d|remote host said|mail delivery subsystem",
-    re.IGNORECASE,
-)
+_MACHINE = re.compile(r"mailer[-_. ]?daemon|post[-_. ]?master|mail[-_. ]deliver|deliver\w* (?:sub)?system|system administrator"
+      r"|mail administrator|mail ?system|mdaemon", re.IGNORECASE)
+_SUBJECT = re.compile(r"undeliver|non[- ]?deliver|deliver\w* (?:status|fail|problem|error|notif|report|has failed|delay"
+      r"|subsystem)|(?:mail|message|e-?mail)\W{1,3}(?:\w+ ){0,3}(?:fail|returned|not (?:be )?deliver|could not|error|system error"
+      r"|undeliver)"
+                      r"|return(?:ed|ing) (?:mail|message|to sender)|fail(?:ure|ed)? (?:notice|delivery|to deliver)|mail failure"
+                      r"|error sending|could not (?:be delivered|send)|loop alert|warning: (?:message|could not)|unzustellbar"
+                      r"|nicht zugestellt|non (?:remis|distribu)"
+                      r"|no entregado|mail error|unknown user|user unknown|address .{0,20}(?:not|invalid)|undelivered"
+                      r"|rejected", re.IGNORECASE)
+_SAYS_SO = re.compile(r"(?:not|n't|unable to|could ?n.t|cannot|failed to|failure to|trouble) (?:be |have been |to )?(?:deliver"
+      r"|reach|send|process|complet)|undeliver|deliver\w*[^.\n]{0,40}(?:fail|delay|abort|problem|error|unsuccessful|not possible)"
+      r"|(?:fail|error|problem)\w*[^.\n]{0,40}deliver"
+                      r"|permanent (?:fatal )?error|fatal errors|returned to (?:sender|you)|returning (?:message|mail) to sender"
+                      r"|was rejected|were rejected|did not reach|invalid (?:user|recipient|address)|user unknown|unknown user"
+                      r"|over quota|mailbox (?:is )?full|too many hops|delivery error|smtp error|address(?:es)? (?:failed|had)"
+                      r"|not delivered|smtp server <"
+                      r"|failure reasons|duplicated message-id|error message below|had (?:delivery|transient)|generated (?:from"
+                      r"|response)|bounced|<<< [45]\d\d|remote host said|mail delivery subsystem", re.IGNORECASE)
 # Where the copy of the returned message begins.
 _COPY = re.compile(
     r"^[ \t>]*(?:-{2,}[ \t]*(?:below|this is|the header|the body|original|unsent|returned|copy|begin|transcript of message|a copy"
@@ -56,36 +47,25 @@ _COPY = re.compile(
     r"| content)? (?:follows?|was|is)[ .:]*$"
     r"|(?:message|original) headers? follow|(?:----+|\*\*\*+)[ \t]*(?:original|returned|unsent|undelivered|forwarded|your)"
     r"|message details:|={3,}[ \t]*original|received: ?from )",
-    re.IGNORECASE | re.MULTILINE,
-)
+    re.IGNORECASE | re.MULTILINE)
 _ADDR = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
 _HEADS = re.compile(
     rf"^[ \t>*]*(?:(?:recipient|to|address|rcpt to|original recipient|final recipient|"
     rf"failed recipient|e-?mail|mailbox|<<< \d{{3}}[ -][\d.]*|[45]\d\d[ -](?:[\d.]+ )?)[ \t]*:?[ \t]*)?[<\"'(\[]?({_ADDR})[>\"')\]]*"
     rf"[ \t]*(?:$|[:;,]|\.\.\.|-|\[|\(|invalid|on \w|is |was |has |could"
-    r"|unknown|user|not |rejected|does|\d{3}[ -])",
-    re.IGNORECASE,
-)
-_NAMED = re.compile(
-    rf"(?:undeliverable to|(?:deliver\w*|send\w*|transmit\w*)(?: your| the| a| this)?"
-    rf"(?: mail| message| e-?mail)?(?: dated [^\n]{{1,60}})? to(?: the following \w+)?:?|recipients? returned \w+ errors:"
-    rf"|recipient\(?s?\)?:|failed for|gateway for|user|mailbox|for|rcpt to:?"
-    rf"|following addresses?:?|empf.nger:?)\s+[<\"'(]?({_ADDR})",
-    re.IGNORECASE,
-)
+    r"|unknown|user|not |rejected|does|\d{3}[ -])", re.IGNORECASE)
+_NAMED = re.compile(rf"(?:undeliverable to|(?:deliver\w*|send\w*|transmit\w*)(?: your| the| a| this)?"
+                    rf"(?: mail| message| e-?mail)?(?: dated [^\n]{{1,60}})? to(?: the following \w+)?:?|recipients? returned \w+ errors:"
+                    rf"|recipient\(?s?\)?:|failed for|gateway for|user|mailbox|for|rcpt to:?"
+                    rf"|following addresses?:?|empf.nger:?)\s+[<\"'(]?({_ADDR})",
+                    re.IGNORECASE)
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _CODE = re.compile(r"(?:^|[\s:(\[<'\"#=])([45]\d\d)(?=[\s\-:;,.)\]'\"]|$)(?!\.\d)")
-_REPLY = re.compile(
-    r"(?:<<< |[>:\]][ \t]*(?=[45]\d\d[ -])|said: ?|responded: ?|replied: ?|error:? ?|response:? ?"
-    r"|answer(?:ed)?:? ?|failure: ?|message: ?\[?|generated:? ?|was:? ?|host \S+ \[[\d.:a-f]+\]: ?"
-    r"|^[ \t]*)([45]\d\d[ -:]{1,3}[^\n]{2,}(?:\n[ \t]*(?:<<< )?(?:[45]\d\d[ -]|[a-z(<])[^\n]*){0,8})",
-    re.IGNORECASE | re.MULTILINE,
-)
-_COMMAND = re.compile(
-    r"(?:smtp:|after|in reply to|>>>|response to|our|refused to accept your message \("
-    r"|command:?) ?(?:the )?(?:end of )?\(?(RCPT|MAIL|DATA|HELO|EHLO|end of data)\b|after (?:end of data|\.)",
-    re.IGNORECASE,
-)
+_REPLY = re.compile(r"(?:<<< |[>:\]][ \t]*(?=[45]\d\d[ -])|said: ?|responded: ?|replied: ?|error:? ?|response:? ?"
+      r"|answer(?:ed)?:? ?|failure: ?|message: ?\[?|generated:? ?|was:? ?|host \S+ \[[\d.:a-f]+\]: ?"
+      r"|^[ \t]*)([45]\d\d[ -:]{1,3}[^\n]{2,}(?:\n[ \t]*(?:<<< )?(?:[45]\d\d[ -]|[a-z(<])[^\n]*){0,8})", re.IGNORECASE | re.MULTILINE)
+_COMMAND = re.compile(r"(?:smtp:|after|in reply to|>>>|response to|our|refused to accept your message \("
+      r"|command:?) ?(?:the )?(?:end of )?\(?(RCPT|MAIL|DATA|HELO|EHLO|end of data)\b|after (?:end of data|\.)", re.IGNORECASE)
 
 
 def returned(root: mime.Part) -> mime.Part | None:
@@ -95,15 +75,11 @@ def returned(root: mime.Part) -> mime.Part | None:
             return mime.parse(part.content)
     found = _COPY.search(root.text) if not root.children else None
     if found:
-        rest = root.text[found.start() :]
-        head = re.search(
-            r"^(?:return-path|received|from|to|subject|date|message-id|x-[\w-]+"
-            r"|mime-version)[ \t]*:",
-            rest,
-            re.IGNORECASE | re.MULTILINE,
-        )
+        rest = root.text[found.start():]
+        head = re.search(r"^(?:return-path|received|from|to|subject|date|message-id|x-[\w-]+"
+        r"|mime-version)[ \t]*:", rest, re.IGNORECASE | re.MULTILINE)
         if head:
-            return mime.parse(rest[head.start() :].encode("utf-8", "surrogateescape"))
+            return mime.parse(rest[head.start():].encode("utf-8", "surrogateescape"))
     return None
 
 
@@ -123,7 +99,7 @@ def prose(root: mime.Part) -> str:
             break
     text = "\n".join(said[:2])[:PROSE_CHARS_MAX]
     found = _COPY.search(text)
-    return text[: found.start()] if found and found.start() > 20 else text
+    return text[:found.start()] if found and found.start() > 20 else text
 
 
 def about(text: str, address: str) -> str:
@@ -138,14 +114,14 @@ def about(text: str, address: str) -> str:
         out.append(line)
         if re.match(r"[ \t]*[45]\d\d[ -]", line):
             continue  # a line of a transcript stands for itself
-        for following in lines[i + 1 : i + ABOUT_LINES_MAX]:
+        for following in lines[i + 1:i + ABOUT_LINES_MAX]:
             if not following.strip() and len(out) > 1:
                 break
             other = _HEADS.match(following)
             if other and other[1].lower() != address.lower():
                 break
             out.append(following)
-    return "\n".join(out)[: reason.TEXT_CHARS_MAX]
+    return "\n".join(out)[:reason.TEXT_CHARS_MAX]
 
 
 def reply_in(text: str) -> str:
@@ -195,15 +171,8 @@ def failures(root: mime.Part) -> list[BounceRecipient]:
 
 def _looks_returned(root: mime.Part, text: str) -> bool:
     """Return whether a notice without a machine's sender carries a transcript or a returned message: a person's complaint has neither."""
-    return returned(root) is not None and bool(
-        _CODE.search(text)
-        or re.search(
-            r"<<< |fatal errors|did not reach|loop alert"
-            r"|duplicated message-id|could not be delivered|unable to deliver",
-            text + root.get("subject"),
-            re.IGNORECASE,
-        )
-    )
+    return returned(root) is not None and bool(_CODE.search(text) or re.search(r"<<< |fatal errors|did not reach|loop alert"
+    r"|duplicated message-id|could not be delivered|unable to deliver", text + root.get("subject"), re.IGNORECASE))
 
 
 def _people(root: mime.Part, text: str) -> list[str]:
@@ -236,12 +205,8 @@ def _recipient(address: str, context: str, quoted: str, root: mime.Part, *, alon
     code = _CODE.search(quoted) or _CODE.search(context)
     enhanced, number = status[1] if status else "", code[1] if code else ""
     subject = mime.words(root.get("subject"))
-    waits = re.search(
-        r"delay|warning|will (?:keep|continue|be retried)|temporary failure|not yet"
-        r"|still (?:being )?try",
-        f"{subject}\n{context}",
-        re.IGNORECASE,
-    )
+    waits = re.search(r"delay|warning|will (?:keep|continue|be retried)|temporary failure|not yet"
+    r"|still (?:being )?try", f"{subject}\n{context}", re.IGNORECASE)
     if not enhanced:
         enhanced = f"{number[0]}.0.0" if number else "4.0.0" if waits else "5.0.0"
     text = f"{quoted}\n{context}" if not quoted or len(quoted) < 12 else quoted

@@ -164,12 +164,8 @@ class Dialogue:
         plus = b"> BODY=8BITMIME SMTPUTF8\r\n" if not envelope.recipient.isascii() else b">\r\n"
         mail = before + b"MAIL FROM:<" + envelope.sender.encode() + plus
         if self.pipelining:
-            self._say(
-                mail + b"RCPT TO:<" + envelope.recipient.encode() + b">\r\nDATA\r\n",
-                (Slot.MAIL, message),
-                (Slot.RCPT, message),
-                (Slot.DATA, message),
-            )
+            self._say(mail + b"RCPT TO:<" + envelope.recipient.encode() + b">\r\nDATA\r\n",
+                      (Slot.MAIL, message), (Slot.RCPT, message), (Slot.DATA, message))
         else:
             self._say(mail, (Slot.MAIL, message))
 

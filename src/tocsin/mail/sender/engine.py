@@ -69,18 +69,8 @@ class Connection:
 class Engine:
     """One run over one endpoint. Call `run` once."""
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        timeouts: Timeouts,
-        envelopes: Iterable[Envelope],
-        *,
-        pace: Pace,
-        journal: Journal,
-        renew: Callable[[], None],
-        stopped: Callable[[], bool],
-        practice: bool | None,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, timeouts: Timeouts, envelopes: Iterable[Envelope], *, pace: Pace, journal: Journal,
+                 renew: Callable[[], None], stopped: Callable[[], bool], practice: bool | None) -> None:
         if not 0 < pace.connections <= CONNECTIONS_MAX or pace.messages_per_connection < 1 or pace.rate_per_s <= 0:
             raise BadInput.of("pace", pace, f"1 to {CONNECTIONS_MAX} connections, a positive rate, at least one message per connection")
         self._endpoint, self._timeouts, self._pace, self._journal, self._practice = endpoint, timeouts, pace, journal, practice
@@ -239,10 +229,8 @@ class Engine:
         if self._stop_by is not None or self._now < self._open_after:
             return
         if self._fruitless >= FRUITLESS_MAX and not any(c.dialogue.greeted for c in self._connections):
-            raise Unavailable(
-                PORT,
-                f"{self._endpoint.host}:{self._endpoint.port}: {self._fruitless} connections came to nothing, last: {self._last_trouble}",
-            )
+            raise Unavailable(PORT, f"{self._endpoint.host}:{self._endpoint.port}: {self._fruitless} connections came to nothing, last: "
+                                    f"{self._last_trouble}")
         greeted = sum(c.dialogue.greeted for c in self._connections)
         room = min(self._pace.connections - len(self._connections), max(1, greeted) - (len(self._connections) - greeted))
         if room > 0 and self._peek() and not any(c.dialogue.ready for c in self._connections) and self._token():
@@ -260,9 +248,8 @@ class Engine:
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        dialogue = Dialogue(
-            self._endpoint, self, practice=self._practice, encrypted=self._endpoint.tls == "implicit", pipelining=self._pipelining
-        )
+        dialogue = Dialogue(self._endpoint, self, practice=self._practice, encrypted=self._endpoint.tls == "implicit",
+                            pipelining=self._pipelining)
         connection = Connection(sock, dialogue, self._now)
         self._connections.add(connection)
         self._selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE, connection)
@@ -320,9 +307,8 @@ class Engine:
                 self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE
         self._selector.unregister(connection.sock)
         connection.parser = ReplyParser()  # nothing that came before TLS may count after it
-        connection.sock = self._tls.wrap_socket(
-            connection.sock, server_hostname=self._endpoint.host, do_handshake_on_connect=False, session=self._session
-        )
+        connection.sock = self._tls.wrap_socket(connection.sock, server_hostname=self._endpoint.host, do_handshake_on_connect=False,
+                                                session=self._session)
         self._selector.register(connection.sock, selectors.EVENT_READ, connection)
         connection.handshaking, connection.writing = True, False
         self._shake(connection)
@@ -393,14 +379,8 @@ class Engine:
         if connection.buffer:
             return t.block
         slot = connection.dialogue.expect[0][0] if connection.dialogue.expect else None
-        return {
-            Slot.GREETING: t.greeting,
-            Slot.DATA: t.data,
-            Slot.FINAL: t.final,
-            Slot.LONE_DOT: t.final,
-            Slot.QUIT: t.quit,
-            None: float("inf"),
-        }.get(slot, t.command)
+        return {Slot.GREETING: t.greeting, Slot.DATA: t.data, Slot.FINAL: t.final, Slot.LONE_DOT: t.final, Slot.QUIT: t.quit,
+                None: float("inf")}.get(slot, t.command)
 
     def _expire(self) -> None:
         for connection in list(self._connections):

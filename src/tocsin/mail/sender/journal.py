@@ -127,9 +127,8 @@ class RunJournal:
             self._wake.set()
         if behind >= UNSYNCED_RECORDS_MAX:
             with self._caught_up:
-                if not self._caught_up.wait_for(
-                    lambda: self._fault is not None or self._written - self._synced < UNSYNCED_RECORDS_MAX, SYNC_WAIT_S_MAX
-                ):
+                if not self._caught_up.wait_for(lambda: self._fault is not None or self._written - self._synced < UNSYNCED_RECORDS_MAX,
+                                                SYNC_WAIT_S_MAX):
                     raise Unavailable("journal", f"the disk did not take the journal within {SYNC_WAIT_S_MAX:.0f} s")
 
     def _keep_syncing(self) -> None:
@@ -171,7 +170,7 @@ def read(path: Path) -> Iterator[tuple[int, int, int, Outcome | None]]:
     """Yield (type, attempt, n, outcome of a done) of each whole record of a file, up to its torn end."""
     data = path.read_bytes()
     for at in range(0, len(data) - RECORD_BYTES + 1, RECORD_BYTES):
-        body = data[at : at + RECORD.size]
+        body = data[at:at + RECORD.size]
         if CRC.unpack_from(data, at + RECORD.size)[0] != zlib.crc32(body):
             return
         type_, kind, code, _, attempt, n, at_us, a, b, c = RECORD.unpack(body)
