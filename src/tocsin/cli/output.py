@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, Refused, TocsinError
@@ -109,7 +111,8 @@ def fail(error: TocsinError) -> int:
         for f in faults:
             people.print(f"  {f}", markup=False)
         if approval is not None:
-            people.print(f"approval {approval}: sign with `tocsin approval sign {approval} --key FILE`, then give the command again")
+            people.print(f"approval {approval}: two people sign with `tocsin approval sign {approval} --key FILE`; then the same command with")
+            people.print(f"`--approval {approval}` does it")
     return error.exit_code
 
 
@@ -119,7 +122,7 @@ def rows(title: str, columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     for column in columns:
         table.add_column(column, overflow="fold")
     for line in lines:
-        table.add_row(*(str(cell) for cell in line))
+        table.add_row(*(cell if isinstance(cell, Text) else escape(str(cell)) for cell in line))
     return table
 
 

@@ -252,6 +252,7 @@ class CutoverInfo:
         """Return what two people sign for `credentials.commit`: exactly what the commit will do."""
         return {
             "cutover": self.id,
+            "incident": self.incident,
             "population": self.population,
             "classes": list(self.classes),
             "cohort": "everybody" if self.cohort is None else self.cohort,

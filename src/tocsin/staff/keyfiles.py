@@ -81,11 +81,13 @@ def trusted(home: Path, name: str) -> Trusted | None:
 def load_private(file: Path) -> Ed25519PrivateKey:
     """Return the private key of a key file. Raises NotFound or BadInput."""
     try:
-        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(file.read_text()))
+        if file.suffix == ".pub":
+            raise ValueError("this is the public half")
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(file.read_text().strip(), validate=True))
     except FileNotFoundError:
         raise NotFound(f"no key file {file}") from None
     except ValueError as e:
-        raise BadInput.of("key", str(file), f"base64 of 32 bytes ({e})") from None
+        raise BadInput.of("key", str(file), f"a private key as `tocsin operator add` wrote it, NAME.key: base64 of 32 bytes ({e})") from None
 
 
 def _write(file: Path, text: str, mode: int) -> None:

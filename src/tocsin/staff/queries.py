@@ -70,10 +70,12 @@ def operator(name: str) -> OperatorInfo:
 
 def _signed(approval: int | None, *, act: str, payload: Mapping[str, Any]) -> Approval:
     wanted = Approval.objects.filter(pk=approval).first() if approval is not None else None
+    if wanted is None and approval is not None:
+        raise NotFound(f"no approval {approval}")
     if wanted is None:
-        raise Refused(f"{act} needs the approval of two people", approval=approval)
+        raise Refused(f"{act} needs the approval of two people")
     if bytes(wanted.digest) != policy.digest(act, payload, estate=estate_id(), request=wanted.request) or wanted.act != act:
-        raise Refused(f"approval {approval} is for something else: what was signed is not what would be done", approval=approval)
+        raise Refused(f"approval {approval} is for something else ({wanted.act}): what was signed is not what would be done")
     lacks = policy.missing(act, _signers(wanted))
     if lacks:
         raise Refused(f"{act} (approval {approval}) lacks {' and '.join(lacks)}", approval=approval)

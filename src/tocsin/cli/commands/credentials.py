@@ -52,9 +52,11 @@ def arm(
 ) -> None:
     """Dry run: count what a cutover would end, by class and cohort, and say what else to know. Nothing ends yet."""
     from tocsin.credentials import actions
+    from tocsin.incidents import queries as incidents
 
     wanted = tuple(c.strip() for c in classes.split(",")) if classes is not None else None
     with estate():
+        incidents.incident(incident)  # a mistyped number would find nothing to contain
         armed = actions.arm(
             population=population, classes=wanted, incident=incident, cohort=cohort, reason=reason, at=clock.now(), by=actor()
         )
@@ -274,7 +276,7 @@ def check_filter(file: Path) -> None:
 
 @app_.command()
 def pepper(name: str) -> None:
-    """Make a key for the pepper of password hashes; name it under [passwords] then. A change of it needs a cutover."""
+    """Make a key for the pepper of password hashes; name it as `pepper` in the section `passwords` then. A change of it needs a cutover."""
     from tocsin.kernel import sealing
 
     with estate(database=False):

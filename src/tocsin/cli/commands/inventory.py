@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tocsin.cli import output, session
 from tocsin.cli.session import actor, estate
@@ -48,8 +49,8 @@ def reach(host: Annotated[list[str], typer.Argument(help="The systems an intrude
 
     with estate():
         found = queries.reach(host)
-    lines = [("[red]reached[/]", s.store, " → ".join(s.path)) for s in found.reached]
+    lines = [(Text("reached", style="red"), s.store, " → ".join(s.path)) for s in found.reached]
     lines += [
-        ("[green]cut, proved[/]" if s.proved else "not reached", s.store, ", ".join(g.control for g in s.cut)) for s in found.not_reached
+        (Text("cut, proved", style="green") if s.proved else Text("not reached"), s.store, ", ".join(g.control for g in s.cut)) for s in found.not_reached
     ]
     output.emit(found, table=output.rows("Reach", ("", "store", "path, or the controls that cut it"), lines))
