@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import DatabaseError, transaction
 
+from tests.conftest import forget
 from tests.credentials.shop import AT, PEOPLE, cut, enrol, log_in, open_shop
 from tests.credentials.test_actions import as_role
 from tests.credentials.under_attack import MAP, approved, contained, incident, sign
@@ -111,7 +112,9 @@ def test_under_another_map_it_has_to_be_determined_anew(attacked: tuple[Path, in
     assert [f.contained for f in incidents_known.containment(at)] == [False]
 
 
-def test_a_determination_is_never_changed_and_who_acts_may_read_it(estate: Path, transactional_db: None) -> None:
+def test_a_determination_is_never_changed_and_who_acts_may_read_it(
+    estate: Path, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     schema.migrate()
     open_shop(enrol(estate))
     at = incident(estate)
@@ -119,6 +122,8 @@ def test_a_determination_is_never_changed_and_who_acts_may_read_it(estate: Path,
     for change in (lambda: Containment.objects.update(statement="x"), lambda: Containment.objects.all().delete()):
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             change()
+    monkeypatch.setenv("TOCSIN_PROCESS", "console")
+    forget()
     with as_role("console"):
         armed = actions.arm(incident=at, at=AT, by="ada")
         assert (armed.uncontained, armed.containment[0].contained) == ((), True)
