@@ -209,8 +209,10 @@ def _start_all(supervisor: Supervisor, current: config.Config, env: _Environment
 
 @contextlib.contextmanager
 def _owned(home: Path) -> Iterator[None]:
-    """Hold the estate: two supervisors of one home would fight over its children. Raises Refused if another one runs."""
+    """Hold the estate: two supervisors of one home would fight over its children. Raises Refused if another one runs, BadInput for what is no folder."""
     root = os.geteuid() == 0
+    if home.exists() and not home.is_dir():
+        raise BadInput.of("--home", str(home), "a folder, or a name for a new one")
     if not home.exists():
         home.mkdir(mode=0o711 if root else 0o700, parents=True)
         home.chmod(0o711 if root else 0o700)  # whatever the umask; as root the database's user must pass through
