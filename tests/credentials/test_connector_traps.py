@@ -67,8 +67,8 @@ def test_the_canaries_turn_a_gate_red_that_locks_nobody(trap: str, directory: Sl
               f'[connectors.true]\nadapter = "tocsin.credentials.adapters.openldap.OpenLdap"\nsecret = "ldap"\n{where}')  # fmt: skip
     actions.set_secret("trap", Private(f"{WORD}\n{CONFIG_WORD}"), at=AT, by="ada")
     armed(estate, "trap")
-    report: Any = cut(estate)
-    assert "still opens the door" in report.connectors[0].problem
+    report: Any = cut(estate, override="the true one is armed below")
+    assert "still opens the door" in next(c for c in report.connectors if c.name == "trap").problem
     found = queries.connectors()[0]
     assert found.canaries == {"tried": 6, "refused": 0}
     assert len(found.red) >= 6

@@ -275,7 +275,7 @@ def test_forgetting_takes_former_addresses_too(shop: Path) -> None:
         register.change_contact(subject(), kind="email", value=Private(NEW), at=AT, by="ada", reauthenticated=True)
 
 
-def test_each_process_does_its_part_of_a_change_and_no_more(estate: Path, transactional_db: None) -> None:
+def test_each_process_does_its_part_of_a_change_and_no_more(estate: Path, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     schema.migrate()
     open_shop(enrol(estate))
     with as_role("public"):
@@ -292,8 +292,12 @@ def test_each_process_does_its_part_of_a_change_and_no_more(estate: Path, transa
     with as_role("worker"):
         assert carry_out()
     assert address() == NEW
+    monkeypatch.setenv("TOCSIN_PROCESS", "console")
+    forget()
     with as_role("console"):
         cut(estate, incident=None)
+    monkeypatch.setenv("TOCSIN_PROCESS", "owner")
+    forget()
     with as_role("public"):
         assert queries.contacts_frozen_until(AT) is not None
 

@@ -316,7 +316,7 @@ def test_the_role_of_the_process_reads_no_table(shop: Path) -> None:
             "ORDER BY 1, 2"
         )
         assert cursor.fetchall() == [
-            ("credentials_gate_open", "account_id"), ("credentials_gate_open", "session_epoch"),
+            ("credentials_gate_open", "account_id"), ("credentials_gate_open", "delivered"), ("credentials_gate_open", "session_epoch"),
             ("credentials_population", "id"), ("credentials_population", "version"),
         ]  # fmt: skip
     connections.close_all()
