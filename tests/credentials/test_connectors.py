@@ -369,8 +369,12 @@ def test_the_estates_kind_and_the_targets_reach_must_fit(target: TableTarget, es
     with pytest.raises(Refused, match="a live estate"):
         actions.probe_connector("shop", at=AT)
     configure(estate, table(target, host="203.0.113.9"))
-    with pytest.raises(Refused, match="a demo estate"):
+    with pytest.raises(Refused, match=r"a demo estate.*203\.0\.113\.9"):
         actions.probe_connector("shop", at=AT)
+    configure(estate, '[connectors.shop]\nadapter = "tocsin.credentials.adapters.scim.Adapter"\nurl = "https://id.example/scim"\n')
+    with pytest.raises(Refused, match=r"a demo estate.*id\.example"):
+        actions.probe_connector("shop", at=AT)
+    configure(estate, table(target))
     with pytest.raises(NotFound, match="there are: shop"):
         actions.probe_connector("mail", at=AT)
 

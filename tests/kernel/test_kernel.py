@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tocsin.kernel import clock, config, logs
 from tocsin.kernel.errors import BadInput, InvariantError, Refused, ensure
+from tocsin.kernel.hosts import is_local
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import KEYS_OF, deposit, key, keyring, lookup_digest, open_deposit, open_sealed, seal
 
@@ -133,6 +134,15 @@ def test_a_database_error_in_the_log_quotes_no_row(capsys: pytest.CaptureFixture
     assert "direct cause" in lines[0]["exception"]
     assert "UniqueViolation" in lines[0]["exception"]
     assert "IntegrityError" in lines[0]["exception"]
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("192.0.2.1", False),
+     ("localhost.example", False), ("127.0.0.1.example", False), ("", False)],
+)  # fmt: skip
+def test_only_loopback_is_this_machine(host: str, local: bool) -> None:
+    assert is_local(host) is local
 
 
 def test_every_process_has_a_list_of_keys() -> None:

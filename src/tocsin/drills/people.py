@@ -27,6 +27,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from tocsin.kernel.errors import BadInput, Unavailable, ensure
+from tocsin.kernel.hosts import is_local
 
 from . import generator, letters
 from .office.personality import number
@@ -39,7 +40,6 @@ BUSY_WAIT_S_MAX = 5.0
 REDIRECTS_MAX = 5
 PAGE_BYTES_MAX = 2 << 20
 QUOTED_CHARS_MAX = 6_000
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _LINK = re.compile(r"^\s*(https?://\S+/passwordchange/t/[A-Za-z0-9_-]{20,})\s*$", re.MULTILINE)
 
 
@@ -166,7 +166,7 @@ class Browser:
         """GET a path, or POST a form to it. Waits out 429 and 503 within limits; follows nothing. Raises Unavailable."""
         url = urljoin(self.base_url, path)
         parts = urlsplit(url)
-        ensure(parts.hostname in LOOPBACK, f"simulated customers stay on loopback, not {parts.hostname}")
+        ensure(is_local(parts.hostname or ""), f"simulated customers stay on loopback, not {parts.hostname}")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {"Accept": "text/html", "User-Agent": "tocsin-drill", "X-Forwarded-For": self._address}
         if self._cookies:
@@ -357,7 +357,7 @@ def _reset(one: Person, browser: Browser, office_url: str, *, after: int, wait_s
     link = _wait_for_link(one.email, office_url, after=after, wait_s=wait_s)
     if link is None:
         return "no_mail", "no reset mail in time"
-    if urlsplit(link).hostname not in LOOPBACK:
+    if not is_local(urlsplit(link).hostname or ""):
         return "failed", "the link leads off this machine"
     page = browser.open(link)
     if page.status not in {302, 303}:
@@ -432,7 +432,7 @@ def write_in(
 
 @contextlib.contextmanager
 def _letterbox(host: str, port: int) -> Iterator[smtplib.SMTP]:
-    ensure(host in LOOPBACK, f"simulated customers stay on loopback, not {host}")
+    ensure(is_local(host), f"simulated customers stay on loopback, not {host}")
     try:
         client = smtplib.SMTP(host, port, local_hostname="customer.example", timeout=TIMEOUT_S)
         client.ehlo()

@@ -12,7 +12,6 @@ are seconds since 1970.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import threading
 import time
@@ -24,6 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tocsin.kernel.errors import BadInput, Busy, Fault, Unavailable
+from tocsin.kernel.hosts import is_local
 from tocsin.kernel.private import Private
 
 TIMEOUT_S = 8.0  # for one exchange: connect, write and each read
@@ -39,11 +39,7 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 def reach_of(url: str) -> Literal["loopback", "world"]:
     """Return whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return "loopback" if ipaddress.ip_address(host).is_loopback else "world"
-    except ValueError:
-        return "loopback" if host == "localhost" else "world"
+    return "loopback" if is_local(urlsplit(url).hostname or "") else "world"
 
 
 def wanted(options: Mapping[str, Any], required: Mapping[str, type], optional: Mapping[str, type]) -> dict[str, Any]:

@@ -48,13 +48,14 @@ from tocsin.credentials.connectors.sqltable import (
 from tocsin.credentials.passwords import makers
 from tocsin.credentials.port import Changed, Drained, Finding, Gated, Presented, Probe, State, TargetCanary, TargetStatus
 from tocsin.kernel.errors import BadInput, NotFound, Refused, Unavailable
+from tocsin.kernel.hosts import is_local
 from tocsin.kernel.private import Private
 
 LOCK_TRIES_MAX = 15
 LOCK_WAIT, STATEMENT_TIME = 1205, 1969  # MariaDB's numbers for a lock that did not come, and for a statement that took too long
 NO_TABLE, BAD_VALUE = 1146, 1366
 VERSION_MIN = (10, 4)
-DRAIN_ROWS_PER_S = 40_000
+DRAIN_ROWS_PER_S = 60_000  # 8.0 s for 500,000 rows in batches of 10,000; measured on two busy cores, the log flushed once a second
 OVERLAP_S = 60  # a transaction may commit so long after its trigger noted it, and is still seen
 
 
@@ -71,7 +72,7 @@ class MariaTable:
 
     def reach(self) -> Literal["loopback", "world"]:
         """Return whether the database is on this machine."""
-        return "loopback" if self.o.host in {"127.0.0.1", "::1", "localhost"} else "world"
+        return "loopback" if is_local(self.o.host) else "world"
 
     def probe(self) -> Probe:
         """Look at table, formats and rights; raises BadInput with every fault of the mapping. One pass over the table to count it."""

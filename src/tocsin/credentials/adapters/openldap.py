@@ -38,6 +38,7 @@ from tocsin.credentials.connectors.sqltable import CANARY, new_canary
 from tocsin.credentials.passwords import makers
 from tocsin.credentials.port import PLAIN, Changed, Drained, Finding, Gated, Presented, Probe, State, TargetCanary, TargetStatus
 from tocsin.kernel.errors import BadInput, NotFound, Refused, Unavailable
+from tocsin.kernel.hosts import is_local
 from tocsin.kernel.private import Private
 
 CONNECT_S, CALL_S = 5, 20
@@ -88,7 +89,7 @@ class OpenLdap:
 
     def reach(self) -> Literal["loopback", "world"]:
         """Return whether the directory is on this machine."""
-        return "loopback" if self.o.host in {"127.0.0.1", "::1", "localhost"} else "world"
+        return "loopback" if is_local(self.o.host) else "world"
 
     def probe(self) -> Probe:
         """Look at entries, overlay, rules and modules. Raises BadInput for a base that is not there."""

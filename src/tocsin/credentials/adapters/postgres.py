@@ -53,6 +53,7 @@ from tocsin.credentials.connectors.sqltable import (
 from tocsin.credentials.passwords import makers
 from tocsin.credentials.port import Changed, Drained, Finding, Gated, Presented, Probe, State, TargetCanary, TargetStatus
 from tocsin.kernel.errors import BadInput, Fault, NotFound, Refused, Unavailable
+from tocsin.kernel.hosts import is_local
 from tocsin.kernel.private import Private
 
 LOCK_TRIES_MAX = 15
@@ -80,7 +81,7 @@ class PostgresTable:
 
     def reach(self) -> Literal["loopback", "world"]:
         """Return whether the database is on this machine."""
-        return "loopback" if self.o.host in {"127.0.0.1", "::1", "localhost"} or self.o.host.startswith("/") else "world"
+        return "loopback" if is_local(self.o.host) or self.o.host.startswith("/") else "world"
 
     def probe(self) -> Probe:
         """Look at table, formats and rights; raises BadInput with every fault of the mapping. One pass over the table to count it."""

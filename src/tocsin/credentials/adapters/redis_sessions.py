@@ -37,6 +37,7 @@ from redis.retry import Retry
 from tocsin.credentials.port import Changed, Drained, Finding, Gated, Presented, Probe, State, TargetCanary, TargetStatus
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, Refused, Unavailable
+from tocsin.kernel.hosts import is_local
 from tocsin.kernel.private import Private
 
 from ._files import ValueFile, run
@@ -97,7 +98,7 @@ class Adapter:
 
     def reach(self) -> Literal["loopback", "world"]:
         """Return `loopback` for a server on this machine."""
-        return "loopback" if self._options["host"] in ("127.0.0.1", "::1", "localhost") else "world"
+        return "loopback" if is_local(self._options["host"]) else "world"
 
     def probe(self) -> Probe:
         """Count the sessions and look for what is none, for a replica, a cluster, and a spare database that is not empty."""

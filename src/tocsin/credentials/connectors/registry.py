@@ -41,9 +41,7 @@ def connector(name: str) -> Connector:
     if kind == "live" and made.reach() == "loopback":
         raise Refused(f"a live estate acts on no system of this machine, and connector {name} names one: set its host")
     if kind != "live" and made.reach() == "world":
-        raise Refused(
-            f"a {kind} estate acts on practice systems of this machine alone, and connector {name} names {found.options.get('host')}"
-        )
+        raise Refused(f"a {kind} estate acts on practice systems of this machine alone, and {made!r} is another's")
     return made
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 
 from tocsin.kernel.errors import Unavailable
+from tocsin.kernel.hosts import is_local
 from tocsin.kernel.private import Private
 from tocsin.mail.port import Journal
 from tocsin.mail.sender.connection import PRACTICE_KEYWORD, Endpoint, Timeouts, Tls
@@ -19,12 +19,6 @@ from tocsin.mail.types import Envelope, Outcome, Pace, Reach
 
 PROBE_S_MAX = 10.0
 IMPLICIT_TLS_PORT = 465  # Source: RFC 8314 s7.3
-
-
-def _local(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 class SmtpRelay:
@@ -38,7 +32,7 @@ class SmtpRelay:
     def __init__(self, host: str, port: int, *, helo: str, tls: Tls | None = None, ca_file: str | None = None,
                  credentials: Private[tuple[str, str]] | None = None, timeouts: Timeouts | None = None, pipelining: bool = True) -> None:
         if tls is None:
-            tls = "implicit" if port == IMPLICIT_TLS_PORT else "opportunistic" if _local(host) else "starttls"
+            tls = "implicit" if port == IMPLICIT_TLS_PORT else "opportunistic" if is_local(host) else "starttls"
         self._endpoint = Endpoint(host=host, port=port, helo=helo, tls=tls, ca_file=ca_file, credentials=credentials, pipelining=pipelining)
         self._timeouts = timeouts or Timeouts()
         self._reach: Reach | None = None
