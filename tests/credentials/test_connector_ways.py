@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from tests.credentials.shop import AT, GOOD, PEOPLE, cut, signed
 from tests.credentials.test_connectors import LATER, NEWER, armed, configure, gate_open, redeem, table, target, work  # noqa: F401 - a fixture
 from tests.ports.postgres_table import TableTarget, dsn
 from tocsin.credentials import actions
+from tocsin.credentials.adapters.postgres import PostgresTable
+from tocsin.credentials.connectors import targets
 from tocsin.credentials.models import ConnectorSecret, Outbox
 from tocsin.credentials.port import Changed, Drained, Gated, Presented, Probe, State, TargetCanary, TargetStatus
 from tocsin.credentials.room.models import RoomLimit
@@ -114,6 +116,40 @@ def test_a_password_set_between_arming_and_the_cutover_arrives_and_shuts_nobody_
     work("deliver_password")
     assert gate_open(c1()) is True
     assert target.opens("C1", "pebble saddle thunder Monday")
+
+
+class Straddled(PostgresTable):
+    """A real table; what a test puts into `meanwhile` happens while a password is on its way there."""
+
+    meanwhile: list[Callable[[], object]] = []
+
+    def set_password(self, account: str, secret: Private[str], *, format: str) -> None:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        super().set_password(account, secret, format=format)
+
+
+def test_a_password_that_a_cutover_overtakes_on_its_way_opens_nothing(target: TableTarget, estate: Path) -> None:  # noqa: F811
+    configure(estate, table(target).replace("tocsin.credentials.adapters.postgres.PostgresTable", f"{__name__}.Straddled"))
+    armed(estate)
+    cut(estate)
+    redeem("C1", GOOD)
+    Straddled.meanwhile.append(lambda: cut(estate, incident=2))
+    assert not actions.deliver(Outbox.objects.get().pk, at=LATER)
+    assert Outbox.objects.get().state == "replaced"
+    assert gate_open(c1()) is False
+    assert not target.opens("C1", GOOD)
+    # The same where the process died between the target's answer and our note of it.
+    redeem("C1", NEWER, token="U" * 43)
+    late = Outbox.objects.latest("pk")
+    Straddled.meanwhile += [lambda: cut(estate, incident=3)]
+    made = Straddled("shop", dict(config.current().connectors["shop"].options), Private(target.secret))
+    made.set_password("C1", targets.in_format(late.format, Private(NEWER)), format=late.format)
+    Outbox.objects.filter(pk=late.pk).update(tries=1)
+    assert target.opens("C1", NEWER)
+    assert not actions.deliver(late.pk, at=LATER)
+    assert Outbox.objects.get(pk=late.pk).state == "replaced"
+    assert not target.opens("C1", NEWER)
 
 
 def test_an_aborted_connector_leaves_nobody_shut_out(target: TableTarget, estate: Path) -> None:  # noqa: F811

@@ -102,6 +102,15 @@ def test_the_file_is_refused_with_every_fault_of_its_connectors(tmp_path: Path) 
     assert (good.connectors["a"].secret, good.connectors["a"].population, good.connectors["a"].options) == ("a", "customers", {"port": 3})
 
 
+def test_a_wrong_option_is_named_as_it_stands_in_the_file(target: TableTarget, estate: Path) -> None:
+    scim = '[connectors.people]\nadapter = "tocsin.credentials.adapters.scim.Adapter"\nurll = "http://127.0.0.1:9"\n'
+    configure(estate, scim, table(target, tabel="x"))
+    for name, fields in (("people", {"connectors.people.url", "connectors.people.urll"}), ("shop", {"connectors.shop.tabel"})):
+        with pytest.raises(BadInput) as e:
+            actions.probe_connector(name, at=AT, by="ada")
+        assert {f.field for f in e.value.faults} == fields
+
+
 def test_a_secret_sleeps_until_two_people_have_signed(target: TableTarget, estate: Path) -> None:
     row = ConnectorSecret.objects.get(name="shop")
     assert SECRET.encode() not in bytes(row.rest)

@@ -26,6 +26,7 @@ from tocsin.kernel.private import Private
 __all__ = [
     "test_a_drain_goes_on_where_it_stopped_and_spares_those_who_changed",
     "test_a_gate_ends_every_older_secret_and_an_abort_brings_them_back",
+    "test_a_later_cutover_ends_what_came_after_the_first",
     "test_a_look_changes_nothing",
     "test_a_new_password_opens_one_door_and_no_other",
     "test_a_target_that_is_down_says_so_and_nothing_is_lost",
@@ -161,6 +162,39 @@ def test_a_new_password_opens_one_door_and_no_other(target: Target) -> None:
     connector.set_password(first, secret, format=format)
     assert target.opens(first, NEWER)
     assert not target.opens(first, NEW)
+
+
+def test_a_later_cutover_ends_what_came_after_the_first(target: Target) -> None:
+    connector = gated(target)
+    if not target.takes_passwords:
+        assert connector.gate(3, at=AT).took_ms >= 0
+        assert none_opens(target)
+        return
+    first, second, *_ = target.people
+    secret, format = in_format(connector, NEW)
+    connector.set_password(first, secret, format=format)
+    assert target.opens(first, NEW)
+    assert connector.gate(2, at=AT).took_ms >= 0  # the same cutover once more: whoever is through stays through
+    assert target.opens(first, NEW)
+    if target.seconds_matter:
+        time.sleep(1.1)
+    for _ in range(2):  # and again, as after a crash
+        target.connector().gate(3, at=AT)
+        assert target.connector().status().state == "gated"
+        assert not target.opens(first, NEW)
+        assert not target.opens(second, target.people[second])
+    if target.seconds_matter:
+        time.sleep(1.1)
+    newer, _ = in_format(connector, NEWER)
+    target.connector().set_password(second, newer, format=format)
+    assert target.opens(second, NEWER)
+    assert not target.opens(first, NEW)
+    target.connector().drain(None, limit=5)
+    target.connector().gate(4, at=AT)
+    assert not target.opens(second, NEWER)
+    if target.drains:
+        with pytest.raises(Refused):
+            target.connector().abort()  # what draining ended before the later cutover does not come back either
 
 
 def test_unknown_accounts_and_formats_are_named(target: Target) -> None:

@@ -3,8 +3,8 @@
 Design. None of the four can revoke all passwords in one call, but each lets one setting of the tenant decide who may sign in. `arm` puts
 that setting there switched off, beside an empty group of those who are through; `gate` switches it on; a new password puts its owner into
 the group. So the gate needs no list of accounts, no call to us while somebody signs in, and refuses whoever is not in the group: it fails
-closed by its shape. `drain` then revokes account by account behind it at the documented rate. Where the cutover stands is read from that
-setting each time: a new worker after a crash needs nothing else.
+closed by its shape. A later cutover puts an empty group in the place of the full one. `drain` then revokes account by account behind the gate
+at the documented rate. Where the cutover stands is read from that setting each time: a new worker after a crash needs nothing else.
 
 The door of the canaries is the provider's own token endpoint: the password grant for class `password`, the refresh grant for `refresh`
 (RFC 6749 s4.3, s6), by a public client that the company makes for it (`door_client_id`). Its refresh tokens must not rotate: a rotated
@@ -33,6 +33,7 @@ from ._http import Bucket, Client, reach_of
 GATE = "tocsin-gate"  # the setting that refuses
 THROUGH = "tocsin-through"  # the group of those who are through
 CANARY = "tocsin-canary"
+BEHIND = frozenset({"gated", "draining", "drained"})
 LIMITS = Path(__file__).with_name("hosted_limits.toml")
 POPULATION = 24_000_000  # the size that the table of drain times is computed for
 PLANT_MAX = 100
@@ -72,6 +73,7 @@ class Mark:
     state: State
     gated_at: datetime | None = None
     detail: str = ""
+    epoch: int = 0  # of the cutover that the gate fell for
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Hosted(ABC):
 
     def arm(self) -> None:
         """Put the gate there, switched off, with nobody through. Does nothing on a target that is gated already."""
-        if self._mark().state in {"gated", "draining", "drained"}:
+        if self._mark().state in BEHIND:
             return
         blockers = [f for f in self._findings() if f.level == "blocker"]
         if blockers:
@@ -132,14 +134,15 @@ class Hosted(ABC):
         self._prepare()
 
     def gate(self, epoch: int, *, at: datetime) -> Gated:
-        """Switch the gate on: one request. The provider's own clock dates it."""
+        """Switch the gate on: one request. The provider's own clock dates it. A gate of a higher epoch shuts those out whom the first let through."""
         mark = self._mark()
-        if mark.state in {"gated", "draining", "drained"}:
-            return Gated(0.0, "already gated")
-        if mark.state != "armed":
+        behind = mark.state in BEHIND
+        if behind and mark.epoch >= epoch:
+            return Gated(0.0, f"was gated already under epoch {mark.epoch}")
+        if not behind and mark.state != "armed":
             raise Refused("the gate of this connector is not armed: arm it first")
         began = time.monotonic()
-        detail = self._fall(epoch)
+        detail = self._fall_again(epoch, "gated" if mark.state == "gated" else "draining") if behind else self._fall(epoch)
         return Gated((time.monotonic() - began) * 1000, detail)
 
     def plant(self, n: int) -> Sequence[TargetCanary]:
@@ -181,7 +184,7 @@ class Hosted(ABC):
     def drain(self, cursor: str | None, *, limit: int) -> Drained:
         """Revoke one page of accounts; those who are through are passed by."""
         mark = self._mark()
-        if mark.state not in {"gated", "draining", "drained"}:
+        if mark.state not in BEHIND:
             raise Refused("draining stands behind the gate: gate this connector first")
         people, following = self._page(cursor, limit)
         if mark.state != "draining":
@@ -286,7 +289,12 @@ class Hosted(ABC):
 
     @abstractmethod
     def _fall(self, epoch: int) -> str:
-        """Switch it on; return what to say of it."""
+        """Switch it on for this epoch; return what to say of it."""
+
+    @abstractmethod
+    def _fall_again(self, epoch: int, state: Literal["gated", "draining"]) -> str:
+        """Shut out everybody who is through, then write this epoch and state; return what to say of it. In this order: a crash between
+        the two leaves a gate of the older epoch, which the next call lets fall again."""
 
     @abstractmethod
     def _rise(self) -> None:

@@ -61,8 +61,13 @@ class Adapter(Hosted):
         return list(self.client.json("GET", BINDINGS, query={"per_page": 50})["bindings"])
 
     def _action(self) -> dict[str, Any] | None:
+        """Return the Action that is bound, or else one that may be: two are there only while a later cutover changes them."""
+        bound = {b["action"]["id"] for b in self._bindings()}
+        return min(self._actions(), key=lambda a: a["id"] not in bound, default=None)
+
+    def _actions(self) -> list[dict[str, Any]]:
         told = self.client.json("GET", "/api/v2/actions/actions", query={"triggerId": "post-login", "per_page": PAGE})
-        return next((a for a in told["actions"] if a["name"].startswith(f"{GATE}-")), None)
+        return [a for a in told["actions"] if a["name"].startswith(f"{GATE}-")]
 
     def _mark(self) -> Mark:
         action = self._action()
@@ -71,16 +76,20 @@ class Adapter(Hosted):
         bound = next((b for b in self._bindings() if b["action"]["id"] == action["id"]), None)
         if bound is None:
             return Mark("armed", None, f"the Action {action['name']} is deployed and not bound")
-        # The display name of the binding: "tocsin-gate gated 1794873600".
-        _, state, at = bound["display_name"].split(" ")
-        return Mark(state, whole_seconds(int(at)), f"the Action {action['name']} is bound to post-login")
+        # The display name of the binding: "tocsin-gate gated 1794873600 2".
+        _, state, at, epoch = bound["display_name"].split(" ")
+        return Mark(state, whole_seconds(int(at)), f"the Action {action['name']} is bound to post-login", int(epoch))
 
-    def _bind(self, state: str, at: int, action: Mapping[str, Any]) -> None:
+    def _others(self) -> list[dict[str, Any]]:
+        """Return the tenant's own bindings, as they are written."""
+        ours = {a["id"] for a in self._actions()}
+        return [{"ref": {"type": "action_id", "value": b["action"]["id"]}, "display_name": b["display_name"]}
+                for b in self._bindings() if b["action"]["id"] not in ours]  # fmt: skip
+
+    def _bind(self, state: str, at: int, epoch: int, action: Mapping[str, Any]) -> None:
         """Write the whole list of bindings, ours first: one request that takes effect as a whole."""
-        others = [{"ref": {"type": "action_id", "value": b["action"]["id"]}, "display_name": b["display_name"]}
-                  for b in self._bindings() if b["action"]["id"] != action["id"]]  # fmt: skip
-        ours = {"ref": {"type": "action_id", "value": action["id"]}, "display_name": f"{GATE} {state} {at}"}
-        self.client.call("PATCH", BINDINGS, body={"bindings": [ours, *others]})
+        ours = {"ref": {"type": "action_id", "value": action["id"]}, "display_name": f"{GATE} {state} {at} {epoch}"}
+        self.client.call("PATCH", BINDINGS, body={"bindings": [ours, *self._others()]})
 
     def _subjects(self) -> int:
         return int(self.client.json("GET", "/api/v2/users", query={"per_page": 1, "include_totals": "true"})["total"])
@@ -94,14 +103,18 @@ class Adapter(Hosted):
         return found
 
     def _prepare(self) -> None:
-        action = self._action()
-        if action is None:
-            identity = randomness.token_hex(8)
-            secrets = {"GATE_ID": identity, "GATE_URL": self.options.get("gate_url", "")}
-            body = {"name": f"{GATE}-{identity}", "supported_triggers": [{"id": "post-login", "version": "v3"}], "runtime": "node22",
-                    "code": Path(self.options["action_file"]).read_text(),
-                    "secrets": [{"name": name, "value": value} for name, value in secrets.items() if value]}  # fmt: skip
-            action = self.client.json("POST", "/api/v2/actions/actions", body=body)
+        self._deploy(self._action() or self._write())
+
+    def _write(self) -> dict[str, Any]:
+        """Make the Action under a new id: nobody carries it."""
+        identity = randomness.token_hex(8)
+        secrets = {"GATE_ID": identity, "GATE_URL": self.options.get("gate_url", "")}
+        body = {"name": f"{GATE}-{identity}", "supported_triggers": [{"id": "post-login", "version": "v3"}], "runtime": "node22",
+                "code": Path(self.options["action_file"]).read_text(),
+                "secrets": [{"name": name, "value": value} for name, value in secrets.items() if value]}  # fmt: skip
+        return dict(self.client.json("POST", "/api/v2/actions/actions", body=body))
+
+    def _deploy(self, action: Mapping[str, Any]) -> None:
         path = f"/api/v2/actions/actions/{action['id']}"
         for _ in range(BUILD_TRIES):
             seen = self.client.json("GET", path)
@@ -116,22 +129,33 @@ class Adapter(Hosted):
         action = self._action()
         if action is None:
             raise Refused("the gate's Action is gone: arm this connector again")
-        self._bind("gated", int(self.client.now()), action)
+        self._bind("gated", int(self.client.now()), epoch, action)
+        return f"the Action {action['name']} is bound for epoch {epoch}"
+
+    def _fall_again(self, epoch: int, state: Literal["gated", "draining"]) -> str:
+        """Bind a new Action in the place of the old one. It is built in seconds, during which those who are through still are."""
+        bound = self._action()
+        for left in self._actions():  # of a call that was cut short
+            if bound is None or left["id"] != bound["id"]:
+                self.client.call("DELETE", f"/api/v2/actions/actions/{left['id']}", accept={404})
+        action = self._write()
+        self._deploy(action)
+        self._bind(state, int(self.client.now()), epoch, action)
+        if bound is not None:
+            self.client.call("DELETE", f"/api/v2/actions/actions/{bound['id']}", accept={404})
         return f"the Action {action['name']} is bound for epoch {epoch}"
 
     def _rise(self) -> None:
-        action = self._action()
-        if action is None:
-            return
-        others = [{"ref": {"type": "action_id", "value": b["action"]["id"]}, "display_name": b["display_name"]}
-                  for b in self._bindings() if b["action"]["id"] != action["id"]]  # fmt: skip
-        self.client.call("PATCH", BINDINGS, body={"bindings": others})
-        self.client.call("DELETE", f"/api/v2/actions/actions/{action['id']}", accept={404})
+        actions = self._actions()
+        if actions:
+            self.client.call("PATCH", BINDINGS, body={"bindings": self._others()})
+        for action in actions:
+            self.client.call("DELETE", f"/api/v2/actions/actions/{action['id']}", accept={404})
 
     def _note(self, state: Literal["draining", "drained"]) -> None:
         mark, action = self._mark(), self._action()
         if action is not None and mark.gated_at is not None:
-            self._bind(state, int(mark.gated_at.timestamp()), action)
+            self._bind(state, int(mark.gated_at.timestamp()), mark.epoch, action)
 
     def _identity(self) -> str:
         action = self._action()

@@ -34,7 +34,7 @@ from tocsin.credentials.port import PLAIN, Changed, Drained, Finding, Gated, Pre
 from tocsin.kernel.errors import BadInput, Busy, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
 
-from ._hosted import CANARY, PLANT_MAX, POPULATION, THROUGH, bucket_of, limits, spoken
+from ._hosted import BEHIND, CANARY, PLANT_MAX, POPULATION, THROUGH, bucket_of, limits, spoken
 from ._http import BUDGET_S, reach_of, wanted
 
 CHANGED = "tocsin-changed"
@@ -105,26 +105,34 @@ class Adapter:
     def arm(self) -> None:
         """Make the two groups anew, so that nobody is through from an earlier cutover."""
         pool = self._describe()
-        state, _ = self._stands(pool)
-        if state in {"armed", "gated", "draining", "drained"}:
+        state, *_ = self._stands(pool)
+        if state == "armed" or state in BEHIND:
             return
         blockers = [f for f in self._findings(pool) if f.level == "blocker"]
         if blockers:
             raise Refused("; ".join(f"{f.text}: {f.remedy}" for f in blockers))
-        for group in (CHANGED, THROUGH):  # tocsin-through last: its description is what says `armed`
+        self._empty("armed")
+
+    def _empty(self, description: str) -> None:
+        for group in (CHANGED, THROUGH):  # tocsin-through last: its description is what says where the cutover stands
             self._call("delete_group", GroupName=group, missing_ok=True)
-            self._call("create_group", GroupName=group, Description="armed")
+            self._call("create_group", GroupName=group, Description=description)
 
     def gate(self, epoch: int, *, at: datetime) -> Gated:
-        """Write the triggers into the pool: one request."""
+        """Write the triggers into the pool: one request. A gate of a higher epoch makes both groups anew: nobody is through any more."""
         pool = self._describe()
-        state, _ = self._stands(pool)
-        if state in {"gated", "draining", "drained"}:
-            return Gated(0.0, "already gated")
-        if state != "armed":
+        state, _, before = self._stands(pool)
+        if state in BEHIND and before >= epoch:
+            return Gated(0.0, f"was gated already under epoch {before}")
+        if state not in BEHIND and state != "armed":
             raise Refused("the gate of this connector is not armed: arm it first")
+        began = time.monotonic()
+        dated = f"{int(self._server_time(pool))} {epoch}"
+        if state in BEHIND:
+            self._empty(f"{'gated' if state == 'gated' else 'draining'} {dated}")
+            return Gated((time.monotonic() - began) * 1000, f"nobody is through for epoch {epoch}")
         # The instant goes first: a crash between the two leaves an armed pool with a date that the next call overwrites.
-        self._call("update_group", GroupName=THROUGH, Description=f"armed {int(self._server_time(pool))}")
+        self._call("update_group", GroupName=THROUGH, Description=f"armed {dated}")
         began = time.monotonic()
         self._update(pool, {**(pool.get("LambdaConfig") or {}), **dict.fromkeys(TRIGGERS, self._arn)})
         return Gated((time.monotonic() - began) * 1000, f"three triggers of {self._pool} call {self._arn} for epoch {epoch}")
@@ -180,8 +188,8 @@ class Adapter:
 
     def drain(self, cursor: str | None, *, limit: int) -> Drained:
         """Revoke one page of accounts at the documented rate; members of tocsin-through are passed by."""
-        state, _ = self._stands(self._describe())
-        if state not in {"gated", "draining", "drained"}:
+        state, *_ = self._stands(self._describe())
+        if state not in BEHIND:
             raise Refused("draining stands behind the gate: gate this connector first")
         token: dict[str, Any] = {"PaginationToken": cursor} if cursor else {}
         page = self._call("list_users", Limit=min(limit, PAGE), AttributesToGet=["sub"], **token)
@@ -226,7 +234,7 @@ class Adapter:
 
     def status(self) -> TargetStatus:
         """Read the pool's triggers and our group's description."""
-        state, gated_at = self._stands(self._describe())
+        state, gated_at, _ = self._stands(self._describe())
         return TargetStatus(state, f"pool {self._pool}", gated_at)
 
     def set_password(self, account: str, secret: Private[str], *, format: str) -> None:
@@ -265,18 +273,19 @@ class Adapter:
     def _server_time(self, pool: Mapping[str, Any]) -> float:
         return parsedate_to_datetime(pool["_date"]).timestamp() if pool.get("_date") else time.time()
 
-    def _stands(self, pool: Mapping[str, Any]) -> tuple[State, datetime | None]:
-        """The description of tocsin-through is `armed`, `armed SECONDS`, `draining SECONDS` or `drained SECONDS`; the triggers say `gated`."""
+    def _stands(self, pool: Mapping[str, Any]) -> tuple[State, datetime | None, int]:
+        """Return state, instant and epoch of the gate. The triggers say `gated`; the description of tocsin-through is a word (`armed`, `gated`,
+        `draining`, `drained`) and, from the gate on, its instant and epoch."""
         told = self._call("get_group", GroupName=THROUGH, missing_ok=True)
         config = pool.get("LambdaConfig") or {}
         falls = all(config.get(trigger) == self._arn for trigger in TRIGGERS)
         if told is None:
-            return ("gated" if falls else "open"), None
-        word, _, at = (told["Group"].get("Description") or "armed").partition(" ")
+            return ("gated" if falls else "open"), None, 0
         if not falls:
-            return "armed", None
+            return "armed", None, 0
+        word, at, epoch = (*(told["Group"].get("Description") or "gated").split(" "), "", "")[:3]
         gated_at = datetime.fromtimestamp(int(at), UTC) if at else None
-        return ("draining" if word == "draining" else "drained" if word == "drained" else "gated"), gated_at
+        return ("draining" if word == "draining" else "drained" if word == "drained" else "gated"), gated_at, int(epoch or 0)
 
     def _note(self, state: str) -> None:
         told = self._call("get_group", GroupName=THROUGH)

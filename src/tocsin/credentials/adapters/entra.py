@@ -70,8 +70,8 @@ class Adapter(Hosted):
             return Mark("open")
         if policy["state"] != "enabled":
             return Mark("armed", None, "the policy tocsin-gate is written and disabled")
-        _, state, at = policy["displayName"].split(" ")  # "tocsin-gate gated 1794873600"
-        return Mark(state, whole_seconds(int(at)), "the policy tocsin-gate is enabled")
+        _, state, at, epoch = policy["displayName"].split(" ")  # "tocsin-gate gated 1794873600 2"
+        return Mark(state, whole_seconds(int(at)), "the policy tocsin-gate is enabled", int(epoch))
 
     def _subjects(self) -> int:
         return int(self.client.call("GET", "/v1.0/users/$count", headers={"ConsistencyLevel": "eventual"}).text.lstrip("\ufeff"))
@@ -87,16 +87,22 @@ class Adapter(Hosted):
     def _prepare(self) -> None:
         if self._policy() is not None:
             return
+        block = {"operator": "OR", "builtInControls": ["block"]}
+        body = {"displayName": GATE, "state": "disabled", "grantControls": block, "conditions": self._sparing(self._empty_group())}
+        self.client.call("POST", POLICIES, body=body)
+
+    def _empty_group(self) -> str:
+        """Make the group of those who are through anew."""
         old = self._group()
         if old is not None:
             self.client.call("DELETE", f"/v1.0/groups/{old}", accept={404})
-        group = self.client.json("POST", "/v1.0/groups", body={"displayName": THROUGH, "mailEnabled": False, "securityEnabled": True,
-                                                                 "mailNickname": THROUGH})["id"]  # fmt: skip
+        made = self.client.json("POST", "/v1.0/groups", body={"displayName": THROUGH, "mailEnabled": False, "securityEnabled": True,
+                                                               "mailNickname": THROUGH})  # fmt: skip
+        return str(made["id"])
+
+    def _sparing(self, group: str) -> dict[str, Any]:
         users = {"includeUsers": ["All"], "excludeUsers": list(self.options["emergency_accounts"]), "excludeGroups": [group]}
-        conditions = {"clientAppTypes": ["all"], "applications": {"includeApplications": ["All"]}, "users": users}
-        block = {"operator": "OR", "builtInControls": ["block"]}
-        body = {"displayName": GATE, "state": "disabled", "grantControls": block, "conditions": conditions}
-        self.client.call("POST", POLICIES, body=body)
+        return {"clientAppTypes": ["all"], "applications": {"includeApplications": ["All"]}, "users": users}
 
     def _write(self, policy: Mapping[str, Any], **settings: Any) -> None:
         self.client.call("PATCH", f"{POLICIES}/{policy['id']}", body=settings)
@@ -105,8 +111,16 @@ class Adapter(Hosted):
         policy = self._policy()
         if policy is None:
             raise Refused("the gate's policy is gone: arm this connector again")
-        self._write(policy, state="enabled", displayName=f"{GATE} gated {int(self.client.now())}")
+        self._write(policy, state="enabled", displayName=f"{GATE} gated {int(self.client.now())} {epoch}")
         return f"the policy {GATE} is enabled for epoch {epoch}; Entra spreads it within minutes"
+
+    def _fall_again(self, epoch: int, state: Literal["gated", "draining"]) -> str:
+        policy = self._policy()
+        if policy is None:
+            raise Refused("the gate's policy is gone: arm this connector again")
+        group = self._empty_group()
+        self._write(policy, displayName=f"{GATE} {state} {int(self.client.now())} {epoch}", conditions=self._sparing(group))
+        return f"the policy {GATE} spares an empty group for epoch {epoch}; Entra spreads it within minutes"
 
     def _rise(self) -> None:
         policy = self._policy()
@@ -120,7 +134,7 @@ class Adapter(Hosted):
     def _note(self, state: Literal["draining", "drained"]) -> None:
         policy, mark = self._policy(), self._mark()
         if policy is not None and mark.gated_at is not None:
-            self._write(policy, displayName=f"{GATE} {state} {int(mark.gated_at.timestamp())}")
+            self._write(policy, displayName=f"{GATE} {state} {int(mark.gated_at.timestamp())} {mark.epoch}")
 
     def _page(self, cursor: str | None, limit: int) -> tuple[Sequence[Person], str | None]:
         """The cursor is the $skiptoken of Graph's own next link. Emergency accounts are passed by."""

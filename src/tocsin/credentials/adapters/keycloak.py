@@ -83,9 +83,13 @@ class Adapter(Hosted):
         found.append(Finding("note", f"access tokens that a service checks by itself live on for up to {lives} s after the gate"))
         return found
 
-    def _prepare(self) -> None:
+    def _empty(self) -> None:
+        """Put a role that nobody has in the place of the old one. While there is none the flow's condition fails the sign-in."""
         self.client.call("DELETE", f"{self._admin}/roles/{THROUGH}", accept={404})
         self.client.call("POST", f"{self._admin}/roles", body={"name": THROUGH}, accept={409}, repeat=True)
+
+    def _prepare(self) -> None:
+        self._empty()
         realm = self._realm()
         before = {k: realm.get(k) for k in ("browserFlow", "directGrantFlow", "notBefore")}
         mark = _written(realm)
@@ -94,10 +98,17 @@ class Adapter(Hosted):
         self._put(realm, {"state": "armed", "before": before})
 
     def _fall(self, epoch: int) -> str:
+        return self._bind_for(epoch, "gated")
+
+    def _fall_again(self, epoch: int, state: Literal["gated", "draining"]) -> str:
+        self._empty()
+        return self._bind_for(epoch, state)
+
+    def _bind_for(self, epoch: int, state: str) -> str:
         realm = self._realm()
         mark = _written(realm)
         gated_at = int(self.client.now())
-        self._put(realm, {**mark, "state": "gated", "gated_at": gated_at, "epoch": epoch}, browserFlow=self.options["gate_browser_flow"],
+        self._put(realm, {**mark, "state": state, "gated_at": gated_at, "epoch": epoch}, browserFlow=self.options["gate_browser_flow"],
                   directGrantFlow=self.options["gate_direct_flow"], notBefore=gated_at)  # fmt: skip
         told = self.client.json("POST", f"{self._admin}/push-revocation", repeat=True) or {}
         missed = len(told.get("failedRequests") or [])
@@ -204,4 +215,4 @@ def _mark_of(realm: Mapping[str, Any]) -> Mark:
     if not mark:
         return Mark("open")
     at = whole_seconds(mark["gated_at"]) if "gated_at" in mark else None
-    return Mark(mark["state"], at, f"not-before {realm.get('notBefore')}, browser flow {realm.get('browserFlow')!r}")
+    return Mark(mark["state"], at, f"not-before {realm.get('notBefore')}, browser flow {realm.get('browserFlow')!r}", int(mark.get("epoch", 0)))

@@ -71,10 +71,9 @@ class Adapter(Hosted):
             return Mark("armed", None, "the policy tocsin-gate is written and inactive")
         noted = policy.get("description")
         state: State = "draining" if noted == "draining" else "drained" if noted == "drained" else "gated"
-        # Activating writes lastUpdated, and so do our notes: the first of them is kept in the description of the policy before ours.
-        first = self._policy(THROUGH)
-        at = clock.parse_iso((first or {}).get("description") or policy["lastUpdated"])
-        return Mark(state, at, "the policy tocsin-gate is active")
+        # Activating writes lastUpdated, and so do our notes: instant and epoch are kept in the description of the policy before ours.
+        at, _, epoch = str((self._policy(THROUGH) or {}).get("description") or policy["lastUpdated"]).partition(" ")
+        return Mark(state, clock.parse_iso(at), "the policy tocsin-gate is active", int(epoch or 0))
 
     def _subjects(self) -> int:
         """Count by paging, for the API has no total: one request per 200 accounts."""
@@ -106,21 +105,23 @@ class Adapter(Hosted):
         everyone = self._group("Everyone")
         if everyone is None:
             raise Unavailable(self.client.port, "the built-in group Everyone is not listed: the token lacks a right on groups")
+        self._write_policy(THROUGH, self._empty_group(), "ALLOW", priority=1, active=True)
+        self._write_policy(GATE, everyone, "DENY", priority=2, active=False)
+
+    def _empty_group(self) -> str:
+        """Make the group of those who are through anew."""
         old = self._group(THROUGH)
         if old is not None:
             self.client.call("DELETE", f"/api/v1/groups/{old}", accept={404})
-        group = self.client.json(
-            "POST", "/api/v1/groups", body={"profile": {"name": THROUGH, "description": "through the gate of a cutover"}}
-        )["id"]
-        self._write_policy(THROUGH, group, "ALLOW", priority=1, active=True)
-        self._write_policy(GATE, everyone, "DENY", priority=2, active=False)
+        profile = {"name": THROUGH, "description": "through the gate of a cutover"}
+        return str(self.client.json("POST", "/api/v1/groups", body={"profile": profile})["id"])
 
     def _write_policy(self, name: str, group: str, access: str, *, priority: int, active: bool) -> None:
         left = self._policy(name)
         if left is not None:  # of an arming that was cut short: it speaks of a group that is gone
             self.client.call("DELETE", f"/api/v1/policies/{left['id']}", accept={404})
         policy = self.client.json("POST", "/api/v1/policies", query={"activate": str(active).lower()}, body={
-            "type": "OKTA_SIGN_ON", "name": name, "priority": priority, "conditions": {"people": {"groups": {"include": [group]}}}})  # fmt: skip
+            "type": "OKTA_SIGN_ON", "name": name, "priority": priority, "conditions": _of(group)})  # fmt: skip
         self.client.call("POST", f"/api/v1/policies/{policy['id']}/rules", body={
             "type": "SIGN_ON", "name": name, "actions": {"signon": {"access": access}}}, repeat=True, accept={409})  # fmt: skip
 
@@ -129,14 +130,27 @@ class Adapter(Hosted):
         if policy is None or first is None:
             raise Refused("the gate's policies are gone: arm this connector again")
         # The instant is written first: a crash between the two leaves an armed target with a date that the next call overwrites.
-        self._describe(first, clock.iso(whole_seconds(self.client.now())))
+        self._put(first, description=self._dated(epoch))
         if self._hook:
             self.client.call("POST", f"/api/v1/inlineHooks/{quote(self._hook, safe='')}/lifecycle/activate", repeat=True)
         self.client.call("POST", f"/api/v1/policies/{policy['id']}/lifecycle/activate", repeat=True)
         return f"the policy {GATE} is active for epoch {epoch}"
 
-    def _describe(self, policy: Mapping[str, Any], description: str) -> None:
-        body = {k: policy[k] for k in ("type", "name", "priority", "conditions") if k in policy} | {"description": description}
+    def _fall_again(self, epoch: int, state: Literal["gated", "draining"]) -> str:
+        first = self._policy(THROUGH)
+        if first is None:
+            raise Refused("the gate's policies are gone: arm this connector again")
+        group = self._empty_group()  # from here on the policy before ours admits nobody
+        if state == "draining":
+            self._note(state)
+        self._put(first, conditions=_of(group), description=self._dated(epoch))
+        return f"the policy {THROUGH} admits an empty group for epoch {epoch}"
+
+    def _dated(self, epoch: int) -> str:
+        return f"{clock.iso(whole_seconds(self.client.now()))} {epoch}"
+
+    def _put(self, policy: Mapping[str, Any], **settings: Any) -> None:
+        body = {k: policy[k] for k in ("type", "name", "priority", "conditions", "description") if k in policy} | settings
         self.client.call("PUT", f"/api/v1/policies/{policy['id']}", body=body)
 
     def _rise(self) -> None:
@@ -156,7 +170,7 @@ class Adapter(Hosted):
     def _note(self, state: Literal["draining", "drained"]) -> None:
         policy = self._policy(GATE)
         if policy is not None:
-            self._describe(policy, state)
+            self._put(policy, description=state)
 
     def _page(self, cursor: str | None, limit: int) -> tuple[Sequence[Person], str | None]:
         """The cursor is the `after` of Okta's own next link."""
@@ -240,6 +254,11 @@ class Adapter(Hosted):
                 return accounts, newest
             path, query = following[1], None
         raise Unavailable(self.client.port, "more password changes than one reading takes: read more often")
+
+
+def _of(group: str) -> dict[str, Any]:
+    """Return the condition of a policy that governs one group."""
+    return {"people": {"groups": {"include": [group]}}}
 
 
 POPULATION_PAGES_MAX = 1_000_000

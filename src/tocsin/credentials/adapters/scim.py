@@ -36,7 +36,7 @@ from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, NotFound, Refused, Unavailable
 from tocsin.kernel.private import Private
 
-from ._hosted import CANARY, GATE, PLANT_MAX, THROUGH, spoken
+from ._hosted import BEHIND, CANARY, GATE, PLANT_MAX, THROUGH, spoken
 from ._http import TIMEOUT_S, Bucket, Client, reach_of, wanted
 
 PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -122,26 +122,29 @@ class Adapter:
         blockers = [f for f in probe.findings if f.level == "blocker"]
         if blockers:
             raise Refused("; ".join(f"{f.text}: {f.remedy}" for f in blockers))
-        for name in (THROUGH, GATE):  # tocsin-gate last: it is what says `armed`
-            old = self._group(name)
-            if old is not None:
-                self._client.call("DELETE", f"/Groups/{old['id']}", accept={404})
-            body = {
-                "schemas": [GROUP_SCHEMA],
-                "displayName": name,
-                **({"externalId": json.dumps({"state": "armed"})} if name == GATE else {}),
-            }
-            self._client.call("POST", "/Groups", body=body, headers=TYPE)
+        self._anew(THROUGH)
+        self._anew(GATE, externalId=json.dumps({"state": "armed"}))  # last: it is what says `armed`
+
+    def _anew(self, name: str, **more: str) -> None:
+        """Put a group without members in the place of the one of that name."""
+        old = self._group(name)
+        if old is not None:
+            self._client.call("DELETE", f"/Groups/{old['id']}", accept={404})
+        self._client.call("POST", "/Groups", body={"schemas": [GROUP_SCHEMA], "displayName": name, **more}, headers=TYPE)
 
     def gate(self, epoch: int, *, at: datetime) -> Gated:
-        """Write `gated` into the group tocsin-gate: one request."""
+        """Write `gated` into the group tocsin-gate: one request. A gate of a higher epoch makes tocsin-through anew before it."""
         mark = self._mark()
-        if mark["state"] in {"gated", "draining", "drained"}:
-            return Gated(0.0, "already gated")
-        if mark["state"] != "armed":
+        behind = mark["state"] in BEHIND
+        if behind and int(mark["epoch"]) >= epoch:
+            return Gated(0.0, f"was gated already under epoch {mark['epoch']}")
+        if not behind and mark["state"] != "armed":
             raise Refused("the gate of this connector is not armed: arm it first")
         began = time.monotonic()
-        self._note({"state": "gated", "gated_at": clock.iso(at), "epoch": epoch})
+        if behind:
+            self._anew(THROUGH)
+        state = "draining" if mark["state"] in {"draining", "drained"} else "gated"
+        self._note({"state": state, "gated_at": clock.iso(at), "epoch": epoch})
         return Gated((time.monotonic() - began) * 1000, f"the group {GATE} says gated; the log-in asks {self._options['door_asks']}")
 
     def plant(self, n: int) -> Sequence[TargetCanary]:
@@ -192,7 +195,7 @@ class Adapter:
     def drain(self, cursor: str | None, *, limit: int) -> Drained:
         """Replace the passwords of one page of users, by /Bulk where there is one; members of tocsin-through are passed by."""
         mark = self._mark()
-        if mark["state"] not in {"gated", "draining", "drained"}:
+        if mark["state"] not in BEHIND:
             raise Refused("draining stands behind the gate: gate this connector first")
         start, size = int(cursor or 1), min(limit, PAGE)
         query = {"startIndex": start, "count": size, "sortBy": "id", "attributes": "id"}

@@ -2,7 +2,8 @@
 
 The public process makes the secret in the target's format while it holds the text, seals it for the worker, and spends the link in the same
 transaction. The worker alone opens it, gives it to the target and lifts the gate. A crash after the target took it costs one more call
-with the same secret. Two new passwords of one person reach a target in their order: a lock per account and target is held during the call,
+with the same secret. A cutover that is committed during the call has ended that password: it is overwritten at once by one that nobody
+knows. Two new passwords of one person reach a target in their order: a lock per account and target is held during the call,
 and the older one is found replaced.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -52,11 +54,6 @@ def outbox(password: Private[str], armed: Iterable[tuple[int, str]]) -> str:
     return json.dumps(sealed)
 
 
-def on_its_way(population: str) -> bool:
-    """Tell whether a password that was set just now reaches systems of the company's own within moments: armed ones take it as gated ones do."""
-    return Target.objects.filter(population__name=population, state__in=targets.ACTIVE, formats__len__gt=0).exists()
-
-
 def deliver(outbox: int, *, at: datetime) -> bool:
     """Give one new password to its target, which lets its owner through; tell whether it was given. Done before, or not armed: nothing happens.
 
@@ -72,15 +69,21 @@ def deliver(outbox: int, *, at: datetime) -> bool:
         row.refresh_from_db()
         if row.state != "waiting" or row.sealed is None:
             return False
-        if row.epoch < _epoch_of(row.account):  # a later cutover has ended this password before it arrived
-            Outbox.objects.filter(pk=row.pk).update(state="replaced", sealed=None)
-            return False
+        if row.tries == 0 and row.epoch < _epoch_of(row.account):  # a later cutover has ended this password before it left
+            return _replaced(row)
         Outbox.objects.filter(pk=row.pk).update(tries=row.tries + 1)
         try:
             if account is None:
                 raise NotFound(f"subject {subject} is no longer in the register")
-            secret = Private(open_deposit(row.sealed, context=CONTEXT, to=registry.LIVE).reveal().decode("utf-8", "surrogatepass"))
-            registry.connector(target.name).set_password(account, secret, format=row.format)
+            made = registry.connector(target.name)
+            if row.epoch == _epoch_of(row.account):
+                secret = Private(open_deposit(row.sealed, context=CONTEXT, to=registry.LIVE).reveal().decode("utf-8", "surrogatepass"))
+                made.set_password(account, secret, format=row.format)
+            if row.epoch < _epoch_of(row.account):
+                # A cutover came during this call, or during one that a crash cut short: behind the gate the target takes it for a new one.
+                unknown = Private(secrets.token_urlsafe(24))
+                made.set_password(account, targets.in_format(row.format, unknown), format=row.format)
+                return _replaced(row)
         except (NotFound, BadInput) as e:
             _ended(row, "failed", problem=type(e).kind, at=at, subject=subject)
             return False
@@ -89,6 +92,12 @@ def deliver(outbox: int, *, at: datetime) -> bool:
             raise
         _ended(row, "done", problem="", at=at, subject=subject)
     return True
+
+
+def _replaced(row: Outbox) -> bool:
+    """Note that a cutover has ended this password: it counts as given to nobody."""
+    Outbox.objects.filter(pk=row.pk).update(state="replaced", sealed=None)
+    return False
 
 
 def _ended(row: Outbox, state: str, *, problem: str, at: datetime, subject: int) -> None:

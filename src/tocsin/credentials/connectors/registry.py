@@ -7,13 +7,14 @@ process that runs by itself can sign in to a company's systems.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tocsin.credentials.models import ConnectorSecret
 from tocsin.credentials.port import Connector
 from tocsin.kernel import config, wiring
 from tocsin.kernel.config import ConnectorTable
-from tocsin.kernel.errors import NotFound, Refused
+from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import KEYS_OF, deposit, open_deposit
 
@@ -37,7 +38,11 @@ def connector(name: str) -> Connector:
     """
     found = table(name)
     kind = config.current().estate.kind
-    made: Connector = wiring.load(found.adapter)(name, dict(found.options), _secret(found.secret))
+    try:
+        made: Connector = wiring.load(found.adapter)(name, dict(found.options), _secret(found.secret))
+    except BadInput as e:  # an adapter may name its options alone; the operator reads the file
+        whole = f"connectors.{name}."
+        raise BadInput([replace(f, field=whole + f.field.removeprefix(whole)) for f in e.faults]) from None
     if kind == "live" and made.reach() == "loopback":
         raise Refused(f"a live estate acts on no system of this machine, and connector {name} names one: set its host")
     if kind != "live" and made.reach() == "world":
