@@ -256,9 +256,10 @@ def armed_without_counting() -> CutoverInfo:
     """Arm as the action does, but for the counts: at 24 million they take 10 s, and the commit does not use them."""
     from tocsin.credentials import cutover
     from tocsin.credentials.models import Cutover, Epoch
+    from tocsin.credentials.types import BREACH_CLASSES
 
     home = cutover.open_population("customers")
-    classes = sorted(["session", "password", "reset_token", "remember_me"])
+    classes = sorted(BREACH_CLASSES)
     found = list(Epoch.objects.filter(population=home, cred_class__in=classes))
     row = Cutover.objects.create(
         population=home, classes=classes, incident=1, state="armed", counts={}, armed_by="ada", armed_at=AT,
@@ -275,10 +276,8 @@ def cutover(home: Path) -> tuple[float, float, int]:
     from tocsin.staff import actions as staff
     from tocsin.staff import keyfiles
 
-    if Account.objects.order_by("-pk").values_list("pk", flat=True)[0] > 1_000_000:
-        armed = armed_without_counting()
-    else:
-        armed = actions.arm(classes=["session", "password", "reset_token", "remember_me"], incident=1, at=AT, by="ada")
+    many = Account.objects.order_by("-pk").values_list("pk", flat=True)[0] > 1_000_000
+    armed = armed_without_counting() if many else actions.arm(incident=1, at=AT, by="ada")
     approval = staff.request("credentials.commit", armed.payload, by="ada", at=AT)
     for name in ("ada", "bob"):
         staff.sign_with_key_file(approval, operator=name, key_file=keyfiles.folder(home) / f"{name}.key", at=AT)

@@ -394,8 +394,11 @@ def test_an_answer_for_another_site_origin_challenge_or_account_is_refused(walle
     stolen = json.loads(right) | {"id": "AAAA", "rawId": "AAAA"}
     for odd in ("", "{}", "[]", "null", "x" * 30_000, json.dumps(stolen), right.replace('"signature": "', '"signature": "AAAA')):
         assert actions.sign_in_with_passkey(odd, asked.challenge, at=AT) is None
-    with pytest.raises(NotFound):
-        actions.sign_in_with_passkey(right, asked.challenge, at=AT + SECOND_STEP_LIFE + timedelta(seconds=1))
+    unknown = software_key.answer(software_key.new_key(), asked.options, rp_id=rp, origin=origin)
+    assert actions.sign_in_with_passkey(unknown, asked.challenge, at=AT) is None
+    for answer in (right, unknown):
+        with pytest.raises(NotFound):
+            actions.sign_in_with_passkey(answer, asked.challenge, at=AT + SECOND_STEP_LIFE + timedelta(seconds=1))
     sid, account = signed_in(OTHER, AT)
     add_totp(sid, account, AT)
     theirs = actions.begin_sign_in(OTHER.email, Private(OTHER.password), at=AT)

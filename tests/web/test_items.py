@@ -23,12 +23,14 @@ from scipy import stats
 
 from tests.conftest import forget
 from tests.credentials.shop import GOOD, PEOPLE, cut
+from tests.credentials.wallet import add_software_key, signed_in
 from tests.web.conftest import deliver
 from tocsin.credentials import actions, post, tasks
 from tocsin.credentials import queries as credentials
 from tocsin.credentials.models import Credential, ResetToken
 from tocsin.credentials.passwords import formats, hashing
 from tocsin.credentials.room import limits
+from tocsin.credentials.second import passkeys, software_key
 from tocsin.credentials.types import Source
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput
@@ -423,6 +425,19 @@ def test_item_13_the_other_forms_take_as_long_for_known_as_for_unknown_addresses
     known = [c.email for c in PEOPLE]
     unknown = [e.replace("person", "nobody") for e in known]
     assert_not_told_apart(lambda email: client.post(path, {"email": email, **form}), known, unknown, probes=400)
+
+
+def test_item_13_a_passkey_that_nobody_has_takes_as_long_as_one_that_somebody_has(shop: Path, client: Client) -> None:
+    sid, _ = signed_in(FIRST, clock.now())
+    known = add_software_key(sid, clock.now())
+    rp, origin = passkeys.relying_party()
+    asked, another = (credentials.ask_any_passkey(at=clock.now()) for _ in range(2))
+
+    def wrong(key: Private[str]) -> str:
+        return software_key.answer(key, another.options, rp_id=rp, origin=origin)  # of the right shape, for another question
+
+    fire = lambda answer: client.post("/login/passkey", {"credential": answer, "challenge": asked.challenge})  # noqa: E731
+    assert_not_told_apart(fire, [wrong(known)], [wrong(software_key.new_key())], probes=600)
 
 
 def test_item_13_a_leak_of_three_milliseconds_would_be_found(shop: Path, client: Client) -> None:

@@ -151,10 +151,10 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> bool:
     all three, for this process may write nothing else.
     """
     lease.check()
-    found = sql.rows("credentials", "to_redeem", token=digest(token), at=at, active=list(delivery.ACTIVE))
+    found = sql.prepared("credentials", "to_redeem", token=digest(token), at=at, active=list(delivery.ACTIVE))
     if not found:
         raise NotFound("this link was used, has expired, or was replaced by a newer one")
-    account, context, factor, old, targets, formats, population = found[0]
+    account, context, factor, old, targets, formats = found[0]
     needs = policy.chars_min(second_factor=factor)
     _refuse_weak(password, account=account, context=frozenset(bytes(d) for d in context), chars_min=needs)
     with hashing.slots.slot(first=True):
@@ -164,10 +164,10 @@ def redeem(token: str, password: Private[str], *, at: datetime) -> bool:
             password, zip(targets, formats, strict=True)
         )  # while we have the text: each target in its own format, sealed for the worker
     lease.check()
-    if not sql.rows("credentials", "redeem", token=digest(token), hash=stored, at=at, outbox=outbox):
+    if not sql.prepared("credentials", "redeem", token=digest(token), hash=stored, at=at, outbox=outbox):
         raise NotFound("this link was used, has expired, or was replaced by a newer one")
     gate.came_through()
-    return delivery.on_its_way(population)
+    return bool(targets)
 
 
 def send_changed(subject: int, *, version: int, at: datetime) -> None:

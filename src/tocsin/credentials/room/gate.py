@@ -98,7 +98,7 @@ def enter_form(token: str, *, text: str, grant: str, at: datetime) -> Stand | No
     request, or the one written to its row when it was let through. Writes that row only after a wait. Raises Unavailable without a lease.
     """
     lease.check()
-    found = sql.rows("credentials", "room_token", token=ticket.sha256(token), at=at)
+    found = sql.prepared("credentials", "room_token", token=ticket.sha256(token), at=at)
     if not found:
         return None
     keeper = _keeper

@@ -14,7 +14,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 import webauthn
-from webauthn.helpers import exceptions, options_to_json
+from webauthn.helpers import encode_cbor, exceptions, options_to_json
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
     PublicKeyCredentialDescriptor,
@@ -31,6 +31,12 @@ from . import tickets
 
 ANSWER_CHARS_MAX = 20_000
 RANDOM_BYTES = 24
+# A public key on P-256 (its base point) that no account has: an answer of an unknown passkey is checked against it, and thrown away.
+NOBODY = encode_cbor({
+    1: 2, 3: -7, -1: 1,
+    -2: bytes.fromhex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"),
+    -3: bytes.fromhex("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"),
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ def _found(answer: str, challenge: str, *, at: datetime) -> tuple[int, int, int,
     handle = passkeys.handle_of(answer)
     rows = sql.rows("credentials", "passkey", handle=handle) if handle is not None else []
     if not rows:
+        passkeys.counter_of(answer, challenge=challenge, public_key=passkeys.NOBODY, sign_count=0, at=at)  # an unknown one costs the same
         return None
     id, account, population, public_key, sign_count, last_step, epoch, version = rows[0]
     counted = passkeys.counter_of(answer, challenge=challenge, public_key=bytes(public_key), sign_count=sign_count, at=at)
