@@ -26,6 +26,7 @@ class Taken:
     raw: bytes
     connection: int
     at: float
+    wall: float
 
 
 class Office:
@@ -150,7 +151,7 @@ class Office:
         found = re.search(rb"(?im)^message-id:\s*(\S+)", raw)
         assert found
         with self.lock:
-            self.taken.append(Taken(to, sender, found.group(1).decode(), raw, number, time.monotonic()))
+            self.taken.append(Taken(to, sender, found.group(1).decode(), raw, number, time.monotonic(), time.time()))
             n = len(self.taken)
         self.on_message(n)
         if dropped:

@@ -101,7 +101,9 @@ def started(home: Path, incident: int, *, retry: Retry = NOW, deadline_at: datet
 
 
 SENDER = """
-import sys, django
+import os, resource, sys, django
+limit = int(os.environ["TEST_FILE_BYTES_MAX"])  # -1: none
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 django.setup()
 from tocsin.kernel import clock
 from tocsin.kernel.jobs import LostLease
@@ -119,32 +121,40 @@ except LostLease:
 
 
 WORKER = """
-import django
+import os, threading, django
 django.setup()
-from tocsin.kernel import jobs
+from tocsin.kernel import clock, jobs
+jumps_s = float(os.environ.get("TEST_CLOCK_JUMPS_S", "0"))
+true_us = clock._wall_us
+def jump(by_s):
+    clock._wall_us = lambda: true_us() + int(by_s * 1_000_000)
+if jumps_s:
+    jump(jumps_s)
+    threading.Timer(1.0, jump, (-jumps_s,)).start()
 jobs.run_worker(queues=["mail", "general"], concurrency=1, name="test", wait=False)
 """
 
 
-def sender(home: Path, mailing: int) -> subprocess.Popen[str]:
-    """Start a sender as a process of its own; it works until no lane has a free block."""
-    return _process(home, SENDER, str(mailing))
+def sender(home: Path, mailing: int, *, file_bytes_max: int = -1) -> subprocess.Popen[str]:
+    """Start a sender as a process of its own; it works until no lane has a free block. `file_bytes_max`: no file of its grows longer."""
+    return _process(home, SENDER, str(mailing), env={"TEST_FILE_BYTES_MAX": str(file_bytes_max)})
 
 
-def worker(home: Path) -> subprocess.Popen[str]:
-    """Start a worker of the queue; it works until no job is due."""
-    return _process(home, WORKER)
+def worker(home: Path, *, clock_jumps_s: float = 0) -> subprocess.Popen[str]:
+    """Start a worker of the queue; it works until no job is due. Its wall clock is wrong by so much, and after a second by as much less."""
+    return _process(home, WORKER, env={"TEST_CLOCK_JUMPS_S": str(clock_jumps_s)})
 
 
-def _process(home: Path, script: str, *arguments: str) -> subprocess.Popen[str]:
+def _process(home: Path, script: str, *arguments: str, env: dict[str, str]) -> subprocess.Popen[str]:
     """Start a process on this test's database and home."""
     s = connection.settings_dict
     url = f"postgresql://{quote(s['USER'])}:{quote(s['PASSWORD'])}@{s['HOST']}:{s['PORT']}/{s['NAME']}"
-    env = os.environ | {
+    ours = {
         "TOCSIN_HOME": str(home),
         "TOCSIN_DATABASE_URL": url,
         "TOCSIN_PROCESS": "worker",
         "DJANGO_SETTINGS_MODULE": "tocsin.settings",
         "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
     }
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-B", "-c", script, *arguments]
+    return subprocess.Popen(command, env=os.environ | ours | env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import procrastinate
 from django.apps import apps
 from django.db import close_old_connections, connection, models, transaction
+from django.db.models.functions import Now
 from procrastinate import exceptions as queue_exceptions
 from procrastinate.contrib.django import app as queue_app
 
@@ -31,16 +32,19 @@ from .errors import BadInput, Busy, NotFound, Refused, Unavailable
 
 LEASE_S = 90
 HEARTBEAT_S = 5.0
+RENEWED_S = 10.0  # a holder that renewed so lately may still act on it: its batches are left alone (see `mail.sender.engine`)
 STALLED_AFTER_S = 15  # with a sweep every SWEEP_S a dead worker's jobs are taken over within 20 s
 SWEEP_S = 2.0  # 15 s and this, and the fetching of the job, stay under the promised 20 s
 TICK_S = 0.5
 WORKER_PRUNED_AFTER_S = 150.0  # a pruned worker's batches can no longer be found by owner and wait out their lease
 UNAVAILABLE_TRIES_MAX = 20
+JUMP_S = 2.0  # a clock that lost more than this since the last sweep was set
 SWEEPER_LOCK = 0x746F6373  # advisory lock: one sweeper in the whole estate sweeps at a time
 QUEUES = ("general", "mail", "urgent")  # urgent: what somebody waits for at a screen; it has workers that nothing else may fill
 
 log = logging.getLogger("tocsin.jobs")
 _every_s: dict[str, float] = {}
+_serving = False  # whether this process is a worker
 _worker_id: contextvars.ContextVar[int | None] = contextvars.ContextVar("worker_id", default=None)
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -54,10 +58,14 @@ class _Retry(procrastinate.BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: procrastinate.jobs.Job) -> procrastinate.RetryDecision | None:
         if isinstance(exception, Busy):
-            return procrastinate.RetryDecision(retry_in={"seconds": max(1, int(exception.retry_after_s))})
+            return _again_in(max(1, int(exception.retry_after_s)))
         if isinstance(exception, Unavailable) and job.attempts < UNAVAILABLE_TRIES_MAX:
-            return procrastinate.RetryDecision(retry_in={"seconds": min(300, 5 * 2 ** min(job.attempts, 6))})
+            return _again_in(min(300, 5 * 2 ** min(job.attempts, 6)))
         return None
+
+
+def _again_in(seconds: int) -> procrastinate.RetryDecision:
+    return procrastinate.RetryDecision(retry_at=clock.now() + timedelta(seconds=seconds))  # by our clock, which follows the database's
 
 
 def job(*, queue: str = "general", every_s: float | None = None) -> Callable[[F], F]:
@@ -104,7 +112,7 @@ def enqueue(name: str, *, priority: int = 0, after_s: float = 0, unless_waiting:
     """
     options: dict[str, Any] = {"priority": priority}
     if after_s:
-        options["schedule_at"] = clock.now() + timedelta(seconds=after_s)
+        options["schedule_at"] = _db_now() + timedelta(seconds=after_s)  # the queue compares it with the database's clock
     if unless_waiting:
         options["queueing_lock"] = unless_waiting
     deferrer = queue_app.configure_task(name, **options)
@@ -163,7 +171,7 @@ def claim(batches: models.QuerySet[L], *, lease_s: int = LEASE_S) -> L | None:
 
 def renew(batch: Leased, *, lease_s: int = LEASE_S) -> None:
     """Prolong the lease; raise LostLease if another worker has claimed the batch since."""
-    fenced(batch, lease_until=_db_now() + timedelta(seconds=lease_s))
+    fenced(batch, lease_until=Now() + timedelta(seconds=lease_s))
 
 
 def fenced(batch: Leased, **changes: Any) -> None:
@@ -186,27 +194,61 @@ def _leased_models() -> list[type[Leased]]:
 def sweep() -> int:
     """Put back the jobs of workers without a heartbeat; return how many. Each job's batches are freed first.
 
+    A worker that lost its heartbeat and still renews a lease is left alone until that is RENEWED_S old: what it holds it may be acting on.
     A crash between freeing and putting back costs one more sweep. Only one process of the estate sweeps at a time.
     """
+    now = _db_now()
+    if _serving:
+        clock.follow(now)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SWEEPER_LOCK])
         if not cursor.fetchone()[0]:
             return 0
+        if _went_back(now):
+            _bring_back(now)
         cursor.execute(
             """SELECT job.id, job.worker_id FROM procrastinate_jobs job LEFT JOIN procrastinate_workers w ON w.id = job.worker_id
                WHERE job.status = 'doing' AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => %s))""",
             [STALLED_AFTER_S],
         )
         stalled = cursor.fetchall()
-        _unlock([job_id for job_id, _ in stalled])
-        owners = [owner for _, owner in stalled if owner is not None]
+        owners = {owner for _, owner in stalled if owner is not None}
+        fresh = now + timedelta(seconds=LEASE_S - RENEWED_S)
         for model in _leased_models() if owners else []:
-            model._default_manager.filter(lease_owner__in=owners, state="open").update(lease_until=_db_now(), lease_owner=None)
+            renewed = model._default_manager.filter(lease_owner__in=owners, state="open", lease_until__gt=fresh)
+            owners -= set(renewed.values_list("lease_owner", flat=True))
+        stalled = [(job_id, owner) for job_id, owner in stalled if owner is None or owner in owners]
+        _unlock([job_id for job_id, _ in stalled])
+        for model in _leased_models() if owners else []:
+            model._default_manager.filter(lease_owner__in=owners, state="open").update(lease_until=now, lease_owner=None)
         for job_id, _ in stalled:
-            queue_app.job_manager.retry_job_by_id(job_id, retry_at=clock.now())
+            queue_app.job_manager.retry_job_by_id(job_id, retry_at=now)
     if stalled:
         log.warning("put back %d jobs of workers without a heartbeat", len(stalled))
     return len(stalled)
+
+
+_seen: tuple[datetime, float] | None = None
+
+
+def _went_back(now: datetime) -> bool:
+    """Return whether the database's clock was set back since the last look, by more than JUMP_S."""
+    global _seen
+    before, _seen = _seen, (now, clock.awake())
+    return before is not None and (now - before[0]).total_seconds() < _seen[1] - before[1] - JUMP_S
+
+
+def _bring_back(now: datetime) -> None:
+    """Shorten what is dated by a clock that was set back since: a dead worker's heartbeat and lease would hold until it caught up again.
+
+    Live workers write theirs anew within seconds.
+    """
+    log.warning("the database's clock went back")
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE procrastinate_workers SET last_heartbeat = %s WHERE last_heartbeat > %s", [now, now])
+    latest = now + timedelta(seconds=LEASE_S)
+    for model in _leased_models():
+        model._default_manager.filter(state="open", lease_owner__isnull=False, lease_until__gt=latest).update(lease_until=latest)
 
 
 _ticked_at: dict[str, float] = {}
@@ -230,9 +272,13 @@ def _unlock(job_ids: list[int | None]) -> None:
 def run_worker(*, queues: Iterable[str], concurrency: int, name: str, wait: bool = True) -> None:
     """Run jobs until SIGTERM or SIGINT; with `wait=False` until the queues are empty.
 
-    Beside them it sweeps and, if it serves `general`, ticks.
+    Beside them it sweeps and, if it serves `general`, ticks. The process's clock follows the database's (see `clock`).
     """
+    global _serving
     stop, served = threading.Event(), list(queues)
+    _serving = True
+    clock.follow(_db_now())
+    close_old_connections()
 
     def keep_going(what: Callable[[], object], every_s: float) -> None:
         while not stop.wait(every_s):
@@ -271,6 +317,8 @@ def run_worker(*, queues: Iterable[str], concurrency: int, name: str, wait: bool
         asyncio.run(main())
     finally:
         stop.set()
+        _serving = False
+        clock.follow(None)
 
 
 def waiting(queue: str | None = None) -> int:

@@ -6,7 +6,7 @@ import contextlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,23 @@ def message_id(recipient_key: str) -> str:
     return dkim.message_id(key("message_id").reveal(), recipient_key, config.current().mail.dkim_domain)
 
 
-def recover(block_id: int, home: Path | None = None) -> Recovery:
-    """Return what this machine's journals know of a block: outcomes so far, who is in doubt, which attempts ran here.
+def recover(block_id: int, home: Path | None = None, *, attempts: Collection[int] | None = None,
+            shipped: Iterable[bytes] = ()) -> Recovery:
+    """Return what this machine's journals know of a block, or of some attempts at it: outcomes, who is in doubt, which attempts ran here.
 
-    An earlier attempt that is not in `runs` ran elsewhere (or died before its first record): then everybody without an outcome is in doubt.
+    `shipped`: lots that `shipment` made. An attempt that is not in `runs` ran elsewhere, or died before its first record.
     """
-    return journal.recover(home or config.current().home, block_id)
+    return journal.recover(home or config.current().home, block_id, attempts=attempts, shipped=shipped)
+
+
+def shipment(outcomes: Iterable[Outcome], *, block: int, attempt: int) -> bytes:
+    """Return outcomes in the journal's format, to be kept where the loss of this machine does not reach; read back by `recover`."""
+    return journal.packed(outcomes, block=block, attempt=attempt)
+
+
+def is_being_sent(block_id: int, home: Path | None = None) -> bool:
+    """Return whether a process of this machine that lives, running or frozen, has the block under way."""
+    return journal.is_being_written(home or config.current().home, block_id)
 
 
 def in_doubt(block_id: int, home: Path | None = None) -> set[int]:
@@ -101,14 +112,15 @@ def close_block(block_id: int, home: Path | None = None) -> None:
 
 
 def send_block(block: BlockToSend, *, transport: Transport, pace: Pace, renew: Callable[[], None], stopped: Callable[[], bool],
-               home: Path | None = None) -> Iterator[Outcome]:
+               home: Path | None = None, announce: Callable[[int], None] | None = None) -> Iterator[Outcome]:
     """Send a block and yield one outcome per recipient; fewer if it was stopped, or raised.
 
     First come the outcomes that earlier runs left in the journal (their text is ""), so that a block whose run was killed is finished, not
     repeated. Raises Refused before anything is sent if the transport's reach does not suit the estate, or if somebody is in doubt whom
     `named_in_doubt` does not list; Unavailable if the transport or the journal's disk fails; what `renew` raises. After any of these, or
     a kill, call `in_doubt`, record it, and call again with the next attempt: nobody is lost, and only the recorded are repeated.
-    `stopped` is asked every turn: let it answer from memory. The process needs the keys dkim, message_id and verp.
+    `stopped` is asked every turn: let it answer from memory. `announce(n)` comes before the first byte to recipient n leaves, in the order
+    of `block.recipients`; what it raises ends the run. The process needs the keys dkim, message_id and verp.
     """
     place = home or config.current().home
     _check(block)
@@ -119,21 +131,29 @@ def send_block(block: BlockToSend, *, transport: Transport, pace: Pace, renew: C
     unnamed = known.in_doubt - block.named_in_doubt
     if unnamed:
         raise Refused(f"block {block.id}: {len(unnamed)} recipients may have got their message; record them, then send with named_in_doubt")
-    return _send(block, known, transport=transport, pace=pace, renew=renew, stopped=stopped, home=place)
+    return _send(block, known, transport=transport, pace=pace, renew=renew, stopped=stopped, home=place, announce=announce)
 
 
 def _send(block: BlockToSend, known: Recovery, *, transport: Transport, pace: Pace, renew: Callable[[], None], stopped: Callable[[], bool],
-          home: Path) -> Iterator[Outcome]:
+          home: Path, announce: Callable[[int], None] | None) -> Iterator[Outcome]:
     yield from (known.done[r.n] for r in block.recipients if r.n in known.done)
     unusable: list[Outcome] = []
     with journal.RunJournal(home, block=block.id, attempt=block.attempt) as notes:
         envelopes = _envelopes([r for r in block.recipients if r.n not in known.done], block, unusable)
+        if announce is not None:
+            envelopes = _announced(envelopes, announce)
         with contextlib.closing(transport.deliver(envelopes, pace=pace, journal=notes, renew=renew, stopped=stopped)) as outcomes:  # type: ignore[type-var]
             yield from outcomes
         for outcome in unusable:
             notes.done(outcome.n, outcome.kind, outcome.code, outcome.enhanced, outcome.at_us)
         notes.flush()
         yield from unusable
+
+
+def _announced(envelopes: Iterator[Envelope], announce: Callable[[int], None]) -> Iterator[Envelope]:
+    for envelope in envelopes:
+        announce(envelope.n)
+        yield envelope
 
 
 def _envelopes(recipients: list[Recipient], block: BlockToSend, unusable: list[Outcome]) -> Iterator[Envelope]:
@@ -148,7 +168,7 @@ def _envelopes(recipients: list[Recipient], block: BlockToSend, unusable: list[O
         for recipient in recipients[start:start + SIGN_AHEAD]:
             address = policy.wire_address(recipient.address)
             if address is None:
-                unusable.append(Outcome(recipient.n, "bounced", 0, "5.1.3", "the address is malformed", clock.us(clock.now())))
+                unusable.append(Outcome(recipient.n, "bounced", 0, "5.1.3", "the address is malformed", clock.now_us()))
             else:
                 usable[recipient.template].append((recipient, address.encode()))
         for signer, lot in zip(signers, usable, strict=True):

@@ -23,6 +23,7 @@ __all__ = ["Heard", "LaneLimits", "LaneMemory", "Shape", "Verdict"]  # of the sh
 
 Reach = Literal["loopback", "world"]
 OutcomeKind = Literal["handed_over", "deferred", "bounced", "in_doubt"]
+LEASE_AGE_S_MAX = 10.0  # a sender whose last renewal is older renews before its next message; take-over begins at 15 s without a heartbeat
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ def start(
             at=at,
             actor=by,
             incident=incident,
-            body={"mailing": mailing.pk, "recipients": mailing.recipients, "blocks": payload["blocks"]},
+            body={"mailing": mailing.pk, "recipients": mailing.recipients, "blocks": payload["blocks"], "doubt_max": sending.DOUBT_MAX},
         )
         _enqueue(mailing.pk)
     return mailing.pk

@@ -124,7 +124,8 @@ class Batch(Leased):
 
     Invariant, checked by the database: the places tried are exactly those counted as handed over, deferred, bounced or letters. Counts
     change by addition only, because reports of failure come in beside the sender that holds the fence.
-    `unsettled`: attempts ({"attempt", "machine"}) that began and have not written how they ended. `connections`: held under the lease.
+    `unsettled`: attempts ({"attempt", "machine", "ahead"}) that began and have not written how they ended; `ahead` as in `Shipped`, -1: to
+    nobody. `connections`: held under the lease.
     """
 
     mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT, related_name="batches")
@@ -214,6 +215,19 @@ class Receipt(models.Model):
 
     class Meta:
         indexes = [models.Index(fields=["mailing", "at"], name="notices_receipt_at")]
+
+
+class Shipped(models.Model):
+    """What a sender told the database while it had a block under way, for the day its machine is lost. Gone once the block is settled.
+
+    `ahead`: to no place beyond it was anything sent before the next row was written. `records`: outcomes (`mail.shipment`).
+    """
+
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="+")
+    attempt = models.IntegerField()
+    ahead = models.IntegerField()
+    records = models.BinaryField()
+    at = models.DateTimeField()
 
 
 class Bounce(models.Model):

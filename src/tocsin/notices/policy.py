@@ -12,6 +12,7 @@ Formats:
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import struct
 import zlib
@@ -32,6 +33,8 @@ VARIANTS_MAX = 64
 SLOT_CHARS_MAX = 200
 REFERENCES_MAX = 15  # at 200 characters each they fit a slot of 4,000
 REPLY_CHARS_MAX = 300
+AHEAD_S = 2.0  # a sender announces so much of its rate before it sends it
+AHEAD_PER_CONNECTION = 8
 DEFERRED_S_MAX = 6 * 3600.0
 UNLIMITED_PER_S = 100_000.0  # at this rate and above no bucket is kept: no receiver and no core is so fast
 
@@ -277,6 +280,11 @@ def next_try(*, tries: int, at: datetime, retry: Retry, spread: int) -> datetime
         return None
     wait_s = min(retry.first_s * 2.0 ** (tries - 1), max(DEFERRED_S_MAX, retry.first_s))
     return at + timedelta(seconds=wait_s * (1 + spread / 1000))
+
+
+def ahead(*, per_s: float, connections: int) -> int:
+    """Return how many recipients a sender announces at once: what a lost machine may put in doubt beyond what it had shipped."""
+    return max(AHEAD_PER_CONNECTION * connections, math.ceil(min(per_s, BLOCK_ROWS) * AHEAD_S))
 
 
 # --- receipts -----------------------------------------------------------------------------------------------------------------------

@@ -3,14 +3,23 @@
 Steps, what is durable after each, and what a kill there costs:
     1  claim     One transaction: lease, fence, attempt, connections held, the attempt noted as unsettled.
                  Kill: the next claim finds that nothing was sent.
-    2  recover   Only if an earlier attempt is unsettled. One transaction: the outcomes that its journal holds, and one evidence entry
-                 for each recipient in doubt; then the journals are closed. Kill: done again.
-    3  send      `mail.send_block`: an intent in the journal before each final dot. Kill: step 2 of the next claim.
+    2  recover   Only if an earlier attempt is unsettled. Wait until its sender cannot be sending any more. One transaction: the outcomes
+                 that its journal holds, and one evidence entry for each recipient in doubt; then the journals are closed. Kill: done again.
+    3  send      `mail.send_block`: an intent in the journal before each final dot. Once a second, and before it goes further than it
+                 announced, the sender ships its outcomes and how far it goes now to the database. Kill: step 2 of the next claim.
     4  settle    One transaction, at the end and every SETTLE_S: fenced write of the block, receipt, one evidence entry per recipient
                  handed over (and per account merged into it), exceptions, counts. Kill before: as 3. Kill after: nothing.
     5  close     The block's journals are removed. Kill before: they are read again and found settled.
-A journal of another machine, or one that was lost, puts the whole rest of the block in doubt: each is named before it is sent again.
 The fence stands first in every transaction: a frozen sender that wakes up matches no row and writes nothing.
+
+Who is in doubt. After the death of a process: the open intents of its journal, one per connection at most. After the loss of a machine, or
+a power cut (a journal may then lack its last tenth of a second; the machine's boot tells): whoever was announced and has no shipped
+outcome. That is per block at most what was sent in the last second and what was announced: 8 per connection or AHEAD_S of the lane's rate,
+whichever is more, and never more than the block. Each is named before it is sent again.
+
+Whose turn it is. Leases are dated by the database's clock, and clocks are set. So a lease that ran out proves nothing about its holder:
+whoever raises the fence over an unsettled attempt waits until that attempt's process is gone (the lock on its journal, on this machine) or
+OUTLAST_S have passed by a clock that nobody sets, within which every sender renews its lease or stops (`mail.sender.engine`).
 """
 
 from __future__ import annotations
@@ -19,6 +28,7 @@ import functools
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,12 +46,12 @@ from tocsin.kernel.errors import Refused, Unavailable
 from tocsin.kernel.sealing import lookup_digest
 from tocsin.mail import actions as mail
 from tocsin.mail import queries as mail_now
-from tocsin.mail.types import BlockToSend, Heard, Outcome, Pace, Quota, Recipient
+from tocsin.mail.types import LEASE_AGE_S_MAX, BlockToSend, Heard, Outcome, Pace, Quota, Recipient
 from tocsin.subjects import queries as subjects
 from tocsin.subjects.types import Contactable
 
 from . import casecode, frozen, lanes, policy
-from .models import Batch, Lane, Mailing, Merged, Receipt, RecipientException
+from .models import Batch, Lane, Mailing, Merged, Receipt, RecipientException, Shipped
 from .types import MailingState, Retry
 
 ACTOR = "sender"
@@ -50,11 +60,25 @@ FINISH = "notices.tasks.finish"
 LOOK_S = 0.5  # how old the sender's knowledge of stop flag and pace may be
 SETTLE_S = 10.0  # a slow block writes down what it has that often
 BUSY_S = 1.0  # no connection of the lane is free
+SHIP_S = 1.0  # an outcome is in the database at most so long after the next one came
+OUTLAST_S = LEASE_AGE_S_MAX + 1.0  # a holder that lost its fence sends nothing after this
+OUTLAST_LOOK_S = 0.05
 QUOTA_S = 60.0  # a relay's daily quota is used up
 DAY = timedelta(days=1)
 HELD_LANE_S = 5.0  # a lane of rate 0
 RETRY_MARGIN_S = 0.1  # a job that comes a moment before its time finds no block
 NAMELESS = "customer"
+# What the promise rests on, as the log states it when a mailing starts. Of a lost machine: for each block it held, what was sent in
+# `shipped_ms` and what was announced, the more of `announced_ms` of the lane's rate and so many per connection; never more than a block.
+DOUBT_MAX = {
+    "killed_process": {"per_connection": 1},
+    "lost_machine": {
+        "shipped_ms": int(SHIP_S * 1000),
+        "announced_ms": int(policy.AHEAD_S * 1000),
+        "announced_per_connection": policy.AHEAD_PER_CONNECTION,
+        "per_block": policy.BLOCK_ROWS,
+    },
+}
 FREE_AT = datetime(1970, 1, 1, tzinfo=UTC)  # a lease that is over
 
 
@@ -63,9 +87,25 @@ def code_key() -> bytes:
     return lookup_digest("case-code/1", purpose="notices")
 
 
+BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
+
+
 def machine() -> str:
-    """Return the name of this machine's journals: made once, lost with them, so that lost journals are never taken for empty ones."""
+    """Return the name of this machine's journals: made once, lost with them, so that lost journals are never taken for empty ones.
+
+    It ends in the name of the machine's boot: after a power cut what a journal does not hold may have happened all the same.
+    GAP: a system without BOOT_FILE does not notice a power cut; what its disk did not take by then may be repeated without its name.
+    Raises Unavailable if the folder cannot be written.
+    """
     file: Path = config.current().home / "journal" / "machine"
+    boot = BOOT_FILE.read_text().strip() if BOOT_FILE.exists() else ""
+    try:
+        return f"{_made_once(file)}/{boot}"
+    except OSError as e:
+        raise Unavailable("journal", f"{file} cannot be written: {e.strerror}") from e
+
+
+def _made_once(file: Path) -> str:
     try:
         return file.read_text()
     except FileNotFoundError:
@@ -192,12 +232,21 @@ def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]], int | 
             return None
         earlier = list(batch.unsettled)
         batch.connections = connections
-        batch.unsettled = [*earlier, {"attempt": batch.attempt, "machine": machine()}]
+        untouched = not earlier and not batch.tried  # then the first to be sent to are the first places
+        first = min(batch.n, _window(limits, connections)) - 1 if untouched else -1
+        batch.unsettled = [*earlier, {"attempt": batch.attempt, "machine": machine(), "ahead": first}]
         batch.save(update_fields=["connections", "unsettled"])
         more = policy.connections_for_block(lane_held=lane_held + connections, mailing_held=all_held + connections, **free)
         if more and free_blocks(lane):
             again(mailing, lane)
         return batch, earlier, None if per_day is None else left
+
+
+_took: dict[int, float] = {}  # lane: messages per second that the last block of this process brought
+
+
+def _window(lane: Lane, connections: int) -> int:
+    return policy.ahead(per_s=min(_took.get(lane.pk, 0.0), lane.rate_now), connections=connections)
 
 
 def quota_now() -> tuple[int | None, int]:
@@ -245,29 +294,48 @@ class Block:
             ):
                 accounts.setdefault(told_with, []).append(subject)
         self.accounts: Mapping[int, list[int]] = accounts
+        self.due: list[int] = []  # in the order in which they are sent to
+        self.ahead = -1  # the database knows that places up to this one are sent to
+        self.unshipped: list[Outcome] = []
+        self.shipped_at = 0.0
+        self.named: set[int] = set()  # in doubt by this very attempt, and named
 
     # -- step 2 ----------------------------------------------------------------------------------------------------------------------
 
     def recover(self, earlier: list[dict[str, Any]]) -> None:
         """Write down what unsettled attempts did, and name whoever may have got the notice from them. Commits; then closes the journals."""
         if earlier:
-            known = mail.recover(self.batch.pk)
+            self._outlast(earlier)
+            attempts = [e["attempt"] for e in earlier]
+            shipped = list(Shipped.objects.filter(batch=self.batch, attempt__in=attempts).order_by("pk"))
+            known = mail.recover(self.batch.pk, attempts=attempts, shipped=[bytes(x.records) for x in shipped])
             waiting = set(range(self.batch.n)) - self.tried | self.deferred.keys()
             done = [o for o in known.done.values() if o.n in waiting and self._is_news(o)]
             # A journal file is made before the first byte goes out, so an attempt of this machine that has none sent nothing.
-            elsewhere = any(e["machine"] != machine() for e in earlier)
-            doubt = (waiting if elsewhere else set(known.in_doubt) & waiting) - {o.n for o in done}
-            attempts = [e["attempt"] for e in earlier]
+            doubt = set(known.in_doubt)
+            lost = [e for e in earlier if e["machine"] != machine()]
+            for e in lost:
+                last = max([e.get("ahead", self.batch.n), *(x.ahead for x in shipped if x.attempt == e["attempt"])])
+                doubt |= set(range(last + 1))
+            doubt = (doubt & waiting) - {o.n for o in done}
             self.salts = subjects.salts([s for n in {o.n for o in done} | doubt for s in self._told(n)])
             with transaction.atomic():
-                current = [{"attempt": self.batch.attempt, "machine": machine()}]
-                self._write(done, changes={"unsettled": current}, doubt=doubt, attempts=attempts, at=clock.now())
+                current = [{"attempt": self.batch.attempt, "machine": machine(), "ahead": -1}]
+                self._write(done, changes={"unsettled": current}, doubt=doubt, attempts=attempts, at=clock.now(), lost=bool(lost))
             self._remember(done, doubt)
         mail.close_block(self.batch.pk)
 
+    def _outlast(self, earlier: list[dict[str, Any]]) -> None:
+        """Wait until no sender of an earlier attempt can be sending any more."""
+        elsewhere = any(e["machine"] != machine() for e in earlier)
+        until = clock.awake() + OUTLAST_S
+        while (elsewhere or mail.is_being_sent(self.batch.pk)) and clock.awake() < until:
+            time.sleep(OUTLAST_LOOK_S)
+
     def _is_news(self, o: Outcome) -> bool:
+        """Return whether an outcome of an unsettled attempt was not settled: an attempt gives each recipient one outcome."""
         before = self.deferred.get(o.n)
-        return before is None or o.at_us > clock.us(before.tried_at)
+        return before is None or o.at_us != clock.us(before.tried_at)
 
     # -- step 3 ----------------------------------------------------------------------------------------------------------------------
 
@@ -275,24 +343,32 @@ class Block:
         """Send to everybody who waits or whose time has come again, to at most `allowed`; settle; return how many got an outcome."""
         due = [n for n in range(self.batch.n) if n not in self.tried or self._is_due(n, at)][:allowed]
         recipients, gone = self._recipients(due, clock.us(at))
+        self.due = [r.n for r in recipients]
+        self.ahead = self.batch.unsettled[-1]["ahead"]
         brake = Brake(self.lane.pk, self.lane.rate_now, self.batch.connections)
         self.began_at, self.n_tried = clock.monotonic(), 0
         trouble: Refused | Unavailable | None = None
         unsaved, total, saved_at, loud = gone, len(gone), clock.monotonic(), False
+        self.unshipped, self.shipped_at = [], saved_at
         try:
             for outcome in self._outcomes(recipients, brake, at):
                 unsaved.append(outcome)
+                self.unshipped.append(outcome)
                 brake.sent += 1
                 total += 1
                 loud = loud or (outcome.kind != "handed_over" and policy.speaks_of_us(outcome.code, outcome.enhanced))
-                if clock.monotonic() - saved_at >= (LOOK_S if loud else SETTLE_S):
+                now = clock.monotonic()
+                if now - saved_at >= (LOOK_S if loud else SETTLE_S):
                     self.settle(unsaved)
                     unsaved, saved_at = [], clock.monotonic()
                     if loud:
                         brake.look()  # the lane may have been paused by what was just written down
                     loud = False
+                elif now - self.shipped_at >= SHIP_S:
+                    self.ship()
         except (Refused, Unavailable) as e:
             trouble = e
+            unsaved += self._left(unsaved)
         brake.look()
         self.settle(unsaved, ended=True, wait_s=brake.wait_s, successor=trouble is None)
         mail.close_block(self.batch.pk)
@@ -312,7 +388,33 @@ class Block:
             named_in_doubt=frozenset(self.doubted),
         )
         pace = Pace(min(self.batch.connections, len(recipients)), self.lane.messages_per_connection, self.lane.rate_now)
-        return mail.send_block(block, transport=mail.transport(), pace=pace, renew=lambda: jobs.renew(self.batch), stopped=brake)
+        return mail.send_block(
+            block, transport=mail.transport(), pace=pace, renew=lambda: jobs.renew(self.batch), stopped=brake, announce=self.announce
+        )
+
+    def announce(self, n: int) -> None:
+        """See to it that the database knows before place `n` is sent to. Raises LostLease."""
+        if n <= self.ahead:
+            return
+        last = self.due.index(n) + _window(self.lane, self.batch.connections) - 1
+        self.ahead = self.due[min(last, len(self.due) - 1)]
+        self.ship()
+
+    def ship(self) -> None:
+        """Bring what is not settled yet, and how far the sender goes, to where the loss of this machine does not reach. Raises LostLease."""
+        records = mail.shipment(self.unshipped, block=self.batch.pk, attempt=self.batch.attempt)
+        held = {"batch": self.batch.pk, "fence": self.batch.fence}
+        if not sql.execute("notices", "ship", **held, attempt=self.batch.attempt, ahead=self.ahead, records=records):
+            raise jobs.LostLease(f"Batch {self.batch.pk}")
+        self.unshipped, self.shipped_at = [], clock.monotonic()
+
+    def _left(self, known: list[Outcome]) -> list[Outcome]:
+        """Return what a run that was broken off has in its journal and did not tell: outcomes, and who is in doubt."""
+        told = {o.n for o in known} | (self.tried - self.deferred.keys()) | self.named
+        left = mail.recover(self.batch.pk, attempts=[self.batch.attempt])
+        done = [o for o in left.done.values() if o.n not in told and self._is_news(o)]
+        why = "the run was broken off before the reply"
+        return done + [Outcome(n, "in_doubt", 0, "", why, clock.now_us()) for n in sorted(left.in_doubt - told)]
 
     def _is_due(self, n: int, at: datetime) -> bool:
         x = self.deferred.get(n)
@@ -361,10 +463,14 @@ class Block:
         done = [o for o in outcomes if o.kind != "in_doubt"]
         now = clock.now()
         with transaction.atomic():
-            waiting = self._write(done, changes={}, doubt=doubt, attempts=[self.batch.attempt], at=now)
+            current = [{"attempt": self.batch.attempt, "machine": machine(), "ahead": self.ahead}]
+            changes = {} if ended else {"unsettled": current}
+            waiting = self._write(done, changes=changes, doubt=doubt, attempts=[self.batch.attempt], at=now)
             if ended:
                 self._give_back(waiting, now=now, wait_s=wait_s, successor=successor)
         self._remember(done, doubt)
+        self.named |= doubt
+        self.unshipped, self.shipped_at = [], clock.monotonic()
 
     def _give_back(self, waiting: dict[int, datetime], *, now: datetime, wait_s: float, successor: bool) -> None:
         """End the lease: the block is done, or open for its rest at once, or for its deferred recipients when the first is due."""
@@ -383,9 +489,12 @@ class Block:
             jobs.enqueue(FINISH, unless_waiting=f"notices-finish-{mailing}", mailing=mailing)
 
     def _write(
-        self, done: list[Outcome], *, changes: dict[str, Any], doubt: set[int], attempts: list[int], at: datetime
+        self, done: list[Outcome], *, changes: dict[str, Any], doubt: set[int], attempts: list[int], at: datetime, lost: bool = False
     ) -> dict[int, datetime]:
-        """Write outcomes and doubts in the caller's transaction, the fence first; return who is deferred now, and until when."""
+        """Write outcomes and doubts in the caller's transaction, the fence first; return who is deferred now, and until when.
+
+        `lost`: the journal of an attempt was lost, or its end may be.
+        """
         handed, failed, put_off = [], [], []
         for o in done:
             kind = policy.kind_of(o.kind, o.enhanced)
@@ -412,7 +521,8 @@ class Block:
         )
         if done:
             self._receipt(done, handed=len(handed), at=at)
-        self._record_doubt(doubt, attempts=attempts, at=at)
+        Shipped.objects.filter(batch=self.batch).delete()
+        self._record_doubt(doubt, attempts=attempts, at=at, lost=lost)
         self._record_handed(handed)
         self._except(failed=failed, put_off=put_off, handed=handed)
         self._listen(done, at=at)
@@ -429,6 +539,7 @@ class Block:
                 heard.append(Heard(o.at_us / 1_000_000, o.code, o.enhanced, self._text(o), hard=hard and o.kind == "bounced", us=us))
         self.n_tried += len(done)
         took_s = max(clock.monotonic() - self.began_at, 0.001)
+        _took[self.lane.pk] = self.n_tried / took_s
         lanes.hear(self.lane.pk, heard, sent=len(done), measured_per_s=self.n_tried / took_s, at=at)
 
     def _next_try(self, o: Outcome) -> datetime | None:
@@ -446,8 +557,8 @@ class Block:
             mailing=self.mailing, batch=self.batch, attempt=self.batch.attempt, handed_over=handed, packed=packed, sha256=sha256, at=at
         )
 
-    def _record_doubt(self, doubt: Iterable[int], *, attempts: list[int], at: datetime) -> None:
-        body = {"mailing": self.mailing.pk, "block": self.batch.pk, "attempts": attempts}
+    def _record_doubt(self, doubt: Iterable[int], *, attempts: list[int], at: datetime, lost: bool) -> None:
+        body = {"mailing": self.mailing.pk, "block": self.batch.pk, "attempts": attempts, "why": "machine" if lost else "connection"}
         self._record(
             EventType.NOTICE_IN_DOUBT,
             (SubjectEvent(s, self.salts[s], at, {**body, "place": n}) for n in sorted(doubt) for s in self._told(n) if s in self.salts),

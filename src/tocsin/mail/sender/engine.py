@@ -5,7 +5,9 @@ send. What is durable: when bytes of a final dot leave, its intent is in the sys
 A crash at any point leaves at most one open intent per connection, because a connection has at most one content unanswered.
 
 After SIGSTOP or a cut-off machine the lease may be somebody else's. The age of the last renewal is checked right before sending, on a clock
-that also counts a suspended machine's time: over LEASE_AGE_S_MAX it is renewed first, and what the renewal raises ends the run unsent.
+that also counts a suspended machine's time and that nobody can set: over LEASE_AGE_S_MAX it is renewed first, and what the renewal raises
+ends the run unsent. So whoever raised the fence may rely on it that LEASE_AGE_S_MAX later the holder before it sends nothing. The first
+renewal comes before the first message, when the journal's lock can be seen already (`journal.is_being_written`).
 """
 
 from __future__ import annotations
@@ -15,20 +17,18 @@ import errno
 import selectors
 import socket
 import ssl
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from tocsin.kernel import clock
 from tocsin.kernel.errors import BadInput, Unavailable
 from tocsin.mail.port import Journal
-from tocsin.mail.types import Envelope, Outcome, OutcomeKind, Pace
+from tocsin.mail.types import LEASE_AGE_S_MAX, Envelope, Outcome, OutcomeKind, Pace
 
 from .connection import Dialogue, Endpoint, Fatal, Message, Slot, Timeouts
 from .replies import ProtocolError, Reply, ReplyParser
 
 RENEW_S = 5.0
-LEASE_AGE_S_MAX = 10.0  # take-over begins at 15 s without a heartbeat
 TURN_S_MAX = 0.25
 EXPIRE_S = 0.1  # how often time-outs are looked at
 STOP_WAIT_S = 5.0  # for the answers to contents already sent
@@ -39,11 +39,6 @@ BURST_S = 0.1  # the token bucket holds so much of a second
 RECEIVE_BYTES = 65_536
 CONNECTIONS_MAX = 1000
 PORT = "mail transport"
-
-
-def _awake() -> float:
-    """Return seconds on a clock that also counts while the machine sleeps, where the system has one."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else clock.monotonic()
 
 
 class Connection:
@@ -83,7 +78,7 @@ class Engine:
         self._selector = selectors.DefaultSelector()
         self._now = clock.monotonic()
         self._at_us = 0
-        self._renewed_at = _awake()
+        self._renewed_at = float("-inf")
         self._stop_by: float | None = None
         self._expire_at = self._now + EXPIRE_S
         self._tokens, self._tokens_at = 1.0, self._now
@@ -115,7 +110,7 @@ class Engine:
                     return
                 events = self._selector.select(self._patience())
                 self._now = clock.monotonic()
-                self._at_us = clock.us(clock.now())
+                self._at_us = clock.now_us()
                 self._poll_stop()
                 for key, mask in events:
                     if key.data in self._connections:
@@ -129,9 +124,10 @@ class Engine:
             self._selector.close()
 
     def _keep_lease(self, age_s: float) -> None:
-        if _awake() - self._renewed_at >= age_s:
+        now = clock.awake()
+        if now - self._renewed_at >= age_s:
             self._renew()
-            self._renewed_at = _awake()
+            self._renewed_at = now  # of before the call: the database must not think it older than we do
 
     def _poll_stop(self) -> None:
         if self._stop_by is None:
@@ -395,7 +391,7 @@ class Engine:
 
     def _lost(self, connection: Connection, why: str) -> None:
         """Close a connection and settle its messages: known failures end, sent contents are in doubt, the rest is put back."""
-        self._at_us = self._at_us or clock.us(clock.now())
+        self._at_us = self._at_us or clock.now_us()
         dialogue = connection.dialogue
         quiet = why == "done" or bool(dialogue.expect and dialogue.expect[0][0] is Slot.QUIT) or (dialogue.greeted and not dialogue.expect)
         settled: set[int] = set()

@@ -22,21 +22,26 @@ because the sending comes after the write returned.
 
 In doubt = an intent without a later done or void in the same file, and without a done in any other file of the block.
 
+While its process lives the file is locked (flock): whoever takes the block over can see whether the sender before it may still be sending. The
+file gets its name only when it is locked.
+
 Safe against kill -9 as it stands: what write() took, the system keeps. Against power loss a second thread calls fdatasync every 100 ms
-or 1,000 records, and the sender waits when 4,000 records are not yet on disk: then at most that window may be repeated without its name.
+or 1,000 records, and the sender waits when 4,000 records are not yet on disk. After a power cut the file may lack that end, so its intents
+do not bound the doubt any more; the caller knows by the machine's boot (`notices.sending`) and goes by what was announced to the database.
 The reply's text is not in the journal: after a crash the outcome keeps code and status, and its text is empty.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from tocsin.kernel.errors import Unavailable
@@ -76,7 +81,10 @@ class RunJournal:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             name = f"{block}-{attempt}-{os.getpid()}-{secrets.token_hex(4)}.jnl"
-            self._fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            made = self._folder / f".{name}"
+            self._fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            made.rename(self._folder / name)
         except OSError as e:
             raise Unavailable("journal", f"cannot be opened in {self._folder}: {e.strerror}") from e
         self._add(BEGIN, 0)
@@ -102,9 +110,7 @@ class RunJournal:
         self._add(DONE, n, _NUMBER[kind], code, at_us, enhanced)
 
     def _add(self, type_: int, n: int, kind: int = 0, code: int = 0, at_us: int = 0, enhanced: str = "") -> None:
-        a, b, c = (int(part) for part in enhanced.split(".")) if enhanced else (0, 0, 0)
-        body = RECORD.pack(type_, kind, code, self._block, self._attempt, n, at_us, a, min(b, 255), min(c, 65_535))
-        self._pending.append(body + CRC.pack(zlib.crc32(body)))
+        self._pending.append(_record(type_, kind, code, self._block, self._attempt, n, at_us, enhanced))
 
     def flush(self) -> None:
         """Hand all notes to the system in one write. Raises Unavailable if it does not take them (disk full): then send nothing more."""
@@ -166,9 +172,19 @@ class RunJournal:
 _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
-def read(path: Path) -> Iterator[tuple[int, int, int, Outcome | None]]:
-    """Yield (type, attempt, n, outcome of a done) of each whole record of a file, up to its torn end."""
-    data = path.read_bytes()
+def _record(type_: int, kind: int, code: int, block: int, attempt: int, n: int, at_us: int, enhanced: str) -> bytes:
+    a, b, c = (int(part) for part in enhanced.split(".")) if enhanced else (0, 0, 0)
+    body = RECORD.pack(type_, kind, code, block, attempt, n, at_us, a, min(b, 255), min(c, 65_535))
+    return body + CRC.pack(zlib.crc32(body))
+
+
+def packed(outcomes: Iterable[Outcome], *, block: int, attempt: int) -> bytes:
+    """Return outcomes as done records, to be kept elsewhere than in a file of this machine; who is in doubt is left out."""
+    return b"".join(_record(DONE, _NUMBER[o.kind], o.code, block, attempt, o.n, o.at_us, o.enhanced) for o in outcomes if o.kind != "in_doubt")
+
+
+def read(data: bytes) -> Iterator[tuple[int, int, int, Outcome | None]]:
+    """Yield (type, attempt, n, outcome of a done) of each whole record, up to the torn end."""
     for at in range(0, len(data) - RECORD_BYTES + 1, RECORD_BYTES):
         body = data[at:at + RECORD.size]
         if CRC.unpack_from(data, at + RECORD.size)[0] != zlib.crc32(body):
@@ -178,30 +194,58 @@ def read(path: Path) -> Iterator[tuple[int, int, int, Outcome | None]]:
         yield type_, attempt, n, outcome
 
 
-def _files(home: Path, block: int) -> list[Path]:
+def _files(home: Path, block: int) -> list[tuple[int, Path]]:
+    """Return (attempt, file) of each run of a block, the earliest attempt first."""
     try:
         paths = sorted(folder(home).glob(f"{block}-*.jnl"))
     except FileNotFoundError:
         return []
-    return [path for path in paths if (found := _NAME.fullmatch(path.name)) and int(found.group(1)) == block]
+    named = [(_NAME.fullmatch(path.name), path) for path in paths]
+    return sorted((int(found.group(2)), path) for found, path in named if found and int(found.group(1)) == block)
 
 
-def recover(home: Path, block: int) -> Recovery:
-    """Return what the journals under `home` know of a block: outcomes of all its runs, who is in doubt, which attempts ran here."""
+def is_being_written(home: Path, block: int) -> bool:
+    """Return whether a process that lives holds a journal of the block: it may be sending, or frozen in the middle of it."""
+    for _, path in _files(home, block):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
+def recover(home: Path, block: int, *, attempts: Collection[int] | None = None, shipped: Iterable[bytes] = ()) -> Recovery:
+    """Return what the journals under `home` know of a block, or of some attempts at it: outcomes, who is in doubt, which attempts ran here.
+
+    `shipped`: what `packed` made, of runs whose files may be lost. Of two outcomes a hand-over stands, else that of the later attempt: no
+    clock is asked.
+    """
     done: dict[int, Outcome] = {}
     doubt: set[int] = set()
     runs: set[int] = set()
-    for path in _files(home, block):
+
+    def note(outcome: Outcome) -> None:
+        if outcome.n not in done or done[outcome.n].kind != "handed_over":
+            done[outcome.n] = outcome
+
+    for lot in shipped:
+        for _, _, _, outcome in read(lot):
+            if outcome is not None:
+                note(outcome)
+    for run, path in _files(home, block):
+        if attempts is not None and run not in attempts:
+            continue
         open_here: set[int] = set()
-        for type_, attempt, n, outcome in read(path):
+        for type_, attempt, n, outcome in read(path.read_bytes()):
             if type_ == BEGIN:
                 runs.add(attempt)
             elif type_ == INTENT:
                 open_here.add(n)
             else:
                 open_here.discard(n)
-                if outcome is not None and (n not in done or outcome.at_us > done[n].at_us or outcome.kind == "handed_over"):
-                    done[n] = outcome
+                if outcome is not None:
+                    note(outcome)
         doubt |= open_here
     return Recovery(done=done, in_doubt=frozenset(doubt - done.keys()), runs=frozenset(runs))
 
@@ -209,6 +253,6 @@ def recover(home: Path, block: int) -> Recovery:
 def forget(home: Path, block: int) -> int:
     """Remove the journals of a block whose outcomes are committed elsewhere; return how many files."""
     files = _files(home, block)
-    for path in files:
+    for _, path in files:
         path.unlink(missing_ok=True)
     return len(files)

@@ -1,6 +1,6 @@
 -- The operator drafts and starts, the console steers, workers send and count; the public site may only answer "did you send this?".
 REVOKE ALL ON notices_notice, notices_variant, notices_mailing, notices_lane, notices_batch, notices_merged, notices_exception, notices_receipt,
-  notices_bounce, notices_cursor, notices_letter, notices_sitenotice
+  notices_bounce, notices_cursor, notices_letter, notices_sitenotice, notices_shipped
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
 GRANT SELECT ON notices_notice, notices_variant, notices_mailing, notices_lane, notices_batch, notices_merged, notices_exception, notices_receipt,
   notices_bounce, notices_cursor, notices_letter, notices_sitenotice TO tocsin_operator, tocsin_console, tocsin_worker;
@@ -16,6 +16,7 @@ GRANT INSERT, UPDATE ON notices_letter TO tocsin_operator, tocsin_console;
 GRANT UPDATE ON notices_mailing, notices_lane, notices_batch TO tocsin_worker;
 GRANT INSERT, UPDATE ON notices_exception, notices_bounce, notices_cursor, notices_letter TO tocsin_worker;
 GRANT INSERT ON notices_receipt TO tocsin_worker;
+GRANT SELECT, INSERT, DELETE ON notices_shipped TO tocsin_worker;  -- of blocks under way
 GRANT SELECT ON notices_sitenotice TO tocsin_public;
 GRANT SELECT (id, mailing_id, lane_id, variant_id, n, attempt, sent_at) ON notices_batch TO tocsin_public;
 GRANT SELECT (id, started_at) ON notices_mailing TO tocsin_public;
