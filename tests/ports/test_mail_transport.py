@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tocsin.kernel import wiring
+from tocsin.kernel import clock, wiring
 from tocsin.kernel.errors import BadInput, Refused, Unavailable
 from tocsin.kernel.private import Private
 from tocsin.mail import actions
@@ -300,14 +300,12 @@ def test_stop_lets_at_most_one_further_message_per_connection_through(tmp_path: 
 
 def test_lost_lease_ends_the_run_before_the_next_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock jumps as after a freeze: the lease is renewed before anything is sent, and its loss ends the run."""
-    from tocsin.mail.sender import engine
-
     class LostLeaseError(Exception):
         pass
 
     ahead = [0.0]
-    real = engine._awake
-    monkeypatch.setattr(engine, "_awake", lambda: real() + ahead[0])
+    real = clock.awake
+    monkeypatch.setattr(clock, "awake", lambda: real() + ahead[0])
 
     def script(slot: str, k: int, _: str) -> bytes | None:
         if slot == "DATA" and k == 2:
@@ -538,7 +536,7 @@ import os, sys
 from datetime import UTC, datetime
 import django
 django.setup()
-from tocsin.kernel import wiring
+from tocsin.kernel import clock, wiring
 from tocsin.kernel.sealing import key
 from tocsin.mail import actions, dkim
 from tocsin.mail.types import BlockToSend, Pace, Recipient
