@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from json.encoder import encode_basestring_ascii as quoted
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -53,6 +54,7 @@ class Checked(NamedTuple):
     address: EmailAddress | None
     lives: Residence
     digest: bytes
+    active: date | None
 
 
 class _Place(NamedTuple):
@@ -75,6 +77,7 @@ class Reader:
         self._picked: Callable[[list[str]], tuple[str, ...]] = itemgetter(*mapped, self.width)
         self._external_id, self._email, self._phone = at[means.external_id], at[means.email], at[means.phone]
         self._locale, self._ip_country = at[means.locale], at[means.ip_country]
+        self._last_activity = at[means.last_activity]
         self._name = tuple(at[c] for c in means.name)
         self._places = [
             _Place(kind, tuple(at[c] for c in a.street), at[a.city], at[a.region], at[a.postcode], at[a.country])
@@ -103,6 +106,9 @@ class Reader:
             if isinstance(found, str):
                 return self.means.email, found if cells[self._email] else "empty"
             address = found
+        active = None
+        if (said := cells[self._last_activity]) and (active := mapping.day_of(said)) is None:
+            return self.means.last_activity or "last_activity", "not a day as in 2026-11-24"
         places = []
         for kind, street, city, region, postcode, country in self._places:
             where = cells[country]
@@ -119,7 +125,7 @@ class Reader:
             phone_default=self.means.country_default,
         )
         digest = lookup_digest(self._meaning + _BETWEEN.join(picked), purpose="row")[:ROW_DIGEST_BYTES]
-        return Checked(row.line, external_id, cells, tuple(map(bool, picked)), address, lives, digest)
+        return Checked(row.line, external_id, cells, tuple(map(bool, picked)), address, lives, digest, active)
 
     def holding(self, row: Checked) -> dict[str, int]:
         """Return which elements of this person lie in which stores. The same object for all who fill the same columns."""
@@ -142,6 +148,7 @@ class Reader:
             secrets.token_bytes(SALT_BYTES),
             seal(name, context=f"subjects_subject|{subject}|name"),
             row.digest,
+            row.active,
         )
 
     def contacts(self, people: Sequence[tuple[int, Checked]]) -> Iterator[tuple[Any, ...]]:

@@ -25,9 +25,10 @@ class HoldingStore(models.Model):
 
 
 class Subject(models.Model):
-    """One account's person. `salt` opens their leaves in the evidence log; `forget` sets it and `name_sealed` to null.
+    """One account's person. `salt` opens their leaves in the evidence log; `forget` sets it, `name_sealed` and `last_active_date` to null.
 
-    `row_digest` is the keyed digest of the row and mapping they came from: a file that says nothing new about them writes nothing.
+    `last_active_date`: the day they last used the service, if the company told. `row_digest` is the keyed digest of the row and mapping they
+    came from: a file that says nothing new about them writes nothing.
     """
 
     external_id = models.TextField()
@@ -38,6 +39,7 @@ class Subject(models.Model):
     salt = models.BinaryField(null=True)
     name_sealed = models.BinaryField(null=True)
     row_digest = models.BinaryField(null=True)
+    last_active_date = models.DateField(null=True)
     created_at = models.DateTimeField()
 
     class Meta:

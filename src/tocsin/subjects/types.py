@@ -107,6 +107,7 @@ class FileMapping:
     cards_store: str | None
     delimiter: str = ","
     email_required: bool = True
+    last_activity: str | None = None
 
     def columns(self) -> dict[str, str]:
         """Return each column the mapping names, with the first place that names it."""
@@ -117,6 +118,7 @@ class FileMapping:
             "phone": self.phone,
             "locale": self.locale,
             "ip_country": self.ip_country,
+            "last_activity": self.last_activity,
         }
         for place, column in single.items():
             if column is not None:

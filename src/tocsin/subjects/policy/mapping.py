@@ -8,6 +8,7 @@
     phone = "phone"
     locale = "locale"
     ip_country = "last_login_country"       # ISO 3166-1 code of the country the last IP address lay in
+    last_activity = "last_login"            # ISO 8601 day, or an instant that begins with one; in which order people are told
     delimiter = ","
     [defaults]
     country = "US"                          # of an address that has text but no country, and of numbers without prefix
@@ -26,7 +27,9 @@ The columns need not be exclusive; columns of the file that no line names are ig
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 from tocsin.inventory.types import ELEMENTS, mask_of
@@ -38,8 +41,9 @@ from .residence import country_of
 FORMAT = "tocsin-mapping/1"
 STORES_MAX = 1_000
 CARD_ELEMENT = "payment_card_last4"
-_SINGLE = ("external_id", "email", "phone", "locale", "ip_country")
+_SINGLE = ("external_id", "email", "phone", "locale", "ip_country", "last_activity")
 _TOP = ("format", "name", "delimiter", "email_required", "defaults", "address", "stores", "cards", *_SINGLE)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?![0-9])")
 _ADDRESS = ("street", "city", "region", "postcode", "country")
 
 
@@ -75,6 +79,7 @@ def parse_mapping(raw: Mapping[str, Any]) -> FileMapping:
         phone=single["phone"],
         locale=single["locale"],
         ip_country=single["ip_country"],
+        last_activity=single["last_activity"],
         country_default=country_of(country) or "",
         locale_default=read.text(defaults, "locale", "defaults.") or "en",
         addresses=_addresses(read, raw),
@@ -184,6 +189,14 @@ def with_card(holding: Mapping[str, int], store: str) -> dict[str, int]:
 def profile_digest(holding: Mapping[str, int]) -> bytes:
     """Return the 32 bytes that stand for a profile: SHA-256 over `store NUL mask LF` in the order of the stores' names."""
     return hashlib.sha256("".join(f"{store}\0{mask}\n" for store, mask in sorted(holding.items())).encode()).digest()
+
+
+def day_of(text: str) -> date | None:
+    """Return the day of an ISO 8601 date or instant (its first ten characters, YYYY-MM-DD); None if it is none."""
+    try:
+        return date.fromisoformat(text[:10]) if _DAY.match(text) else None
+    except ValueError:
+        return None
 
 
 def is_card_number(text: str) -> bool:

@@ -6,7 +6,7 @@ GRANT SELECT, INSERT, UPDATE ON subjects_subject TO tocsin_operator;
 GRANT SELECT, INSERT, DELETE ON subjects_contact TO tocsin_operator;
 GRANT SELECT, INSERT ON subjects_holding, subjects_holdingstore, subjects_card, subjects_import, subjects_reject TO tocsin_operator;
 GRANT SELECT ON subjects_subject, subjects_contact, subjects_holding, subjects_holdingstore, subjects_card, subjects_import TO tocsin_worker;
-GRANT UPDATE (salt, name_sealed, row_digest) ON subjects_subject TO tocsin_worker;  -- forgetting is a scheduled job
+GRANT UPDATE (salt, name_sealed, row_digest, last_active_date) ON subjects_subject TO tocsin_worker;  -- forgetting is a scheduled job
 GRANT DELETE ON subjects_contact TO tocsin_worker;
 GRANT SELECT ON subjects_subject, subjects_contact, subjects_holding, subjects_holdingstore, subjects_import, subjects_reject TO tocsin_console;
 -- Former contact points: an import and whoever carries out a customer's change keep them, workers read and forget them. The freeze says

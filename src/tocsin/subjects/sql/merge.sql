@@ -3,7 +3,8 @@
 -- rows of these people.
 UPDATE subjects_subject s
 SET jurisdiction = i.jurisdiction, basis = i.basis, locale = i.locale, holding_id = i.holding_id, name_sealed = i.name_sealed,
-    salt = coalesce(s.salt, i.salt), row_digest = i.row_digest
+    salt = coalesce(s.salt, i.salt), row_digest = i.row_digest,
+    last_active_date = i.last_active_date
 FROM subjects_incoming i WHERE s.id = i.id;
 TRUNCATE subjects_before;
 INSERT INTO subjects_before (subject_id, sealed, lookup, provider)

@@ -4,7 +4,8 @@
 DROP TABLE IF EXISTS pg_temp.subjects_seen, pg_temp.subjects_incoming, pg_temp.subjects_before;
 CREATE TEMP TABLE subjects_seen (external_id text PRIMARY KEY) ON COMMIT DROP;
 CREATE TEMP TABLE subjects_incoming (
-  id bigint, jurisdiction text, basis text, locale text, holding_id bigint, salt bytea, name_sealed bytea, row_digest bytea
+  id bigint, jurisdiction text, basis text, locale text, holding_id bigint, salt bytea, name_sealed bytea, row_digest bytea,
+  last_active_date date
 ) ON COMMIT DROP;
 CREATE TEMP TABLE subjects_before (subject_id bigint, sealed bytea, lookup bytea, provider text) ON COMMIT DROP;
 SET CONSTRAINTS ALL IMMEDIATE
