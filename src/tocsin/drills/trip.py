@@ -32,6 +32,7 @@ from .run import Figures
 
 CANARIES = 5
 RETAILER = ("entity.card_accepting_merchant",)  # what a shop is, of all that the laws ask a company about
+FILED = "Filed through the agency's portal before the first message; a drill, so to nobody."
 REBUILT = "Rebuilt from a clean image in another network; its keys and service passwords are new, and nothing reaches the old one any more."
 RETRY = Retry(first_s=3.0, tries_max=5)  # a drill does not wait 42 hours for a mailbox that stays full
 
@@ -190,10 +191,24 @@ def cut_over(drill: Drill) -> Figures:
     }
 
 
+def file_first(drill: Drill) -> None:
+    """Record, with two signatures each, the filings that the law wants before people are told: their mails would wait for it."""
+    for gate in laws.gates(drill.incident):
+        if not gate.closed:
+            drill.approved(
+                lambda approval, gate=gate: obligations.close(  # type: ignore[misc]
+                    drill.incident, law=gate.law, duty=gate.duty, state="done", text=FILED, approval=approval, at=now(), by="legal"
+                ),
+                "legal",
+                "commander",
+            )
+
+
 def tell(drill: Drill) -> Figures:
     """Put the notice on the site, then mail it to everybody: approved by two people, sent by the workers over SMTP."""
     mailing = drill.mailing_found()
     if mailing is None:
+        file_first(drill)
         notices.publish_site_notice(incident=drill.incident, template=drill.texts, at=now(), by="communications")
         notice = drill.run.keep(
             "notice", lambda: notices.draft(incident=drill.incident, template=drill.texts, at=now(), by="communications")

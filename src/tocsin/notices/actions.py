@@ -17,10 +17,12 @@ from tocsin.incidents import queries as incidents
 from tocsin.kernel import config, jobs, sql
 from tocsin.kernel.errors import BadInput, Fault, NotFound, Refused
 from tocsin.mail import queries as mail_now
+from tocsin.obligations import queries as obligations
 from tocsin.staff import actions as staff_actions
 from tocsin.staff import queries as staff
 
-from . import failures, frozen, policy, sending
+from . import failures, frozen, order, policy, sending
+from .decisions import allow_late, override_order, wake
 from .failures import queue_letters, record_failure, take_bounces
 from .lanes import release as release_lane
 from .models import Batch, Lane, Mailing, Notice, SitePublication, Variant
@@ -29,11 +31,13 @@ from .text import folder, gates
 from .types import Finding, LetterReport, MailingState, NoticeTexts, Retry, SiteTexts, VariantTexts
 
 __all__ = [
+    "allow_late",
     "check",
     "draft",
     "finish",
     "keep",
     "letters",
+    "override_order",
     "pause",
     "publish_site_notice",
     "queue_letters",
@@ -109,9 +113,14 @@ def start(
     by: str,
     retry: Retry | None = None,
     deadline_at: datetime | None = None,
+    waves: bool = False,
 ) -> int:
     """Send a notice to everybody of the incident's exposure: freeze, have two people sign the manifest, then enqueue; return the mailing's
     id.
+
+    People are told in the order of their legal deadlines, then of severity; with `waves`, among equals those first who used the service
+    last. `deadline_at` None: the earliest date by which the law wants somebody told, if there is one. People for whom a filing must come
+    first wait for it (see `order`).
 
     Without an approval it freezes the blocks (or finds them frozen), asks for the signatures and raises Refused(approval=…); called again
     with that approval it starts. Started already with the same approval: returns the mailing. A changed exposure, text or signing key
@@ -122,7 +131,8 @@ def start(
         raise Refused("the notice does not pass: " + "; ".join(f"{f.variant}: {f.message}; {f.remedy}" for f in hard[:5]))
     mail_now.require_preflight()
     incident = Notice.objects.values_list("incident", flat=True).get(pk=notice)
-    mailing = _frozen(notice, incident=incident, at=at, retry=retry or Retry(), deadline_at=deadline_at)
+    due = deadline_at or min(obligations.individuals_due(incident).values(), default=None)
+    mailing = _frozen(notice, incident=incident, at=at, retry=retry or Retry(), deadline_at=due, waves=waves)
     if mailing.state != MailingState.READY:
         if approval is not None and mailing.approval == approval:
             return mailing.pk
@@ -139,9 +149,8 @@ def start(
         staff_actions.close(approval, at=at)
         mailing.approval, mailing.state, mailing.started_at = approval, MailingState.SENDING.value, at
         mailing.save(update_fields=["approval", "state", "started_at"])
-        if payload["letters"]:
-            sql.execute("notices", "without_address_people", mailing=mailing.pk, letter_lane=policy.LETTER_LANE, at=at)
-            sql.execute("notices", "without_address_blocks", mailing=mailing.pk, letter_lane=policy.LETTER_LANE, at=at)
+        order.unlock(mailing.pk, at=at, by=by)
+        order.close_letters(mailing, at=at)
         body = {"mailing": mailing.pk, "approval": approval, "signed_by": list(signed.signed_by), "manifest": payload}
         evidence.record(EventType.NOTICE_APPROVED, at=at, actor=by, incident=incident, body=body)
         evidence.record(
@@ -196,7 +205,7 @@ def set_pace(
     """Set the rate of one lane, or share a rate out over all lanes by who still waits; return the rate of each lane set.
 
     Senders follow within half a second. 0 holds a lane. Raises Refused if the mailing would end after its deadline, unless that is faster
-    than now. Raises BadInput, NotFound.
+    than now or two people allowed a later end (`allow_late`). Raises BadInput, NotFound.
     """
     if not 0 <= rate_per_s <= RATE_PER_S_MAX or (connections is not None and not 1 <= connections <= 1000):
         raise BadInput.of("pace", (rate_per_s, connections), f"0 to {RATE_PER_S_MAX:.0f} messages per second over 1 to 1000 connections")
@@ -252,14 +261,13 @@ def keep(mailing: int, *, at: datetime) -> None:
     The one job that a mailing always has until REPORTS_DAYS after its end. Safe to repeat.
     """
     take_bounces(at=at)
+    order.unlock(mailing, at=at, by=order.ACTOR)
     queue_letters(mailing, at=at)
     ended = finish(mailing, at=at)
     found = _mailing(mailing)
     with transaction.atomic():
         if found.state == MailingState.SENDING:
-            for lane in Lane.objects.filter(mailing=found).values_list("pk", flat=True):
-                if sending.free_blocks(lane):
-                    sending.again(mailing, lane)
+            wake(mailing)
         over = found.ended_at is not None and (at - found.ended_at).days >= REPORTS_DAYS
         if not over and found.state != MailingState.DISCARDED:
             jobs.enqueue(KEEP, after_s=KEEP_ENDED_S if ended else KEEP_S, unless_waiting=f"notices-keep-{mailing}", mailing=mailing)
@@ -373,15 +381,15 @@ def _mailing(mailing: int) -> Mailing:
     return found
 
 
-def _frozen(notice: int, *, incident: int, at: datetime, retry: Retry, deadline_at: datetime | None) -> Mailing:
-    """Return the notice's live mailing, frozen now if there is none or if the exposure, text or key changed since. Commits."""
+def _frozen(notice: int, *, incident: int, at: datetime, retry: Retry, deadline_at: datetime | None, waves: bool) -> Mailing:
+    """Return the notice's live mailing, frozen now if there is none or if the exposure, order, text or key changed since. Commits."""
     exposure = incidents.exposure_of(incident).id
     with transaction.atomic():
         Notice.objects.select_for_update().get(pk=notice)
         live = Mailing.objects.select_for_update().filter(notice_id=notice).exclude(state=MailingState.DISCARDED.value).first()
         if live is not None and live.state != MailingState.READY:
             return live
-        if live is not None and live.exposure == exposure and live.manifest == frozen.manifest_of(live):
+        if live is not None and (live.exposure, live.waves, live.manifest) == (exposure, waves, frozen.manifest_of(live)):
             live.retry_first_s, live.retry_tries_max = retry.first_s, retry.tries_max
             live.deadline_at = deadline_at
             live.save(update_fields=["retry_first_s", "retry_tries_max", "deadline_at"])
@@ -399,6 +407,7 @@ def _frozen(notice: int, *, incident: int, at: datetime, retry: Retry, deadline_
             retry_tries_max=retry.tries_max,
             frozen_at=at,
             deadline_at=deadline_at,
+            waves=waves,
         )
         frozen.freeze(made, at=at)
         if not made.recipients:
@@ -422,11 +431,13 @@ def _hold(mailing: int, state: MailingState, *, at: datetime, by: str, why: str)
 
 def _keeps_deadline(mailing: Mailing, lane: Lane, waiting: int, rate_per_s: float, at: datetime) -> None:
     """Raise Refused if the lane, slower than now, would end after the mailing's legal deadline."""
-    if mailing.deadline_at is None or rate_per_s >= lane.rate_per_s or not waiting:
+    until = mailing.pace_until
+    if until is None or rate_per_s >= lane.rate_per_s or not waiting:
         return
-    left_s = (mailing.deadline_at - at).total_seconds()
+    left_s = (until - at).total_seconds()
     if rate_per_s * left_s < waiting:
         least = waiting / left_s if left_s > 0 else lane.rate_per_s
         raise Refused(
-            f"lane {lane.provider}: {waiting} wait until {mailing.deadline_at:%Y-%m-%d %H:%M} UTC; at least {least:.3g} per second is due"
+            f"lane {lane.provider}: {waiting} wait until {until:%Y-%m-%d %H:%M} UTC; at least {least:.3g} per second is due, unless two people "
+            "allow a later end (`tocsin notice allow-late`)"
         )

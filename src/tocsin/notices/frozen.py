@@ -18,7 +18,7 @@ from tocsin.mail import queries as mail_now
 from tocsin.mail.types import Template
 from tocsin.staff import queries as staff
 
-from . import policy
+from . import order, policy
 from .models import Batch, Lane, Mailing, Merged, Variant
 
 ACT = "notices.start"
@@ -55,9 +55,14 @@ def freeze(mailing: Mailing, *, at: datetime) -> None:
     with connection.cursor() as cursor:
         # The lanes were never analysed, so the planner would loop over all of them for each person.
         cursor.execute("SELECT set_config('work_mem', %s, true), set_config('enable_nestloop', 'off', true)", [WORK_MEM])
+    cohorts, ranks, locks = order.of_cohorts(mailing)
     people = sql.execute(
         "notices",
         "freeze_people",
+        cohorts=cohorts,
+        ranks=ranks,
+        locks=locks,
+        waves=mailing.waves,
         exposure=mailing.exposure,
         default_variant=default.pk,
         jurisdictions=[j for j, _ in own],
@@ -83,7 +88,7 @@ def freeze(mailing: Mailing, *, at: datetime) -> None:
     mailing.manifest = manifest_of(mailing)
     mailing.recipients = mailing.manifest["recipients"]
     ensure(people == mailing.recipients + mailing.merged, "each exposed person is a recipient or is told with one")
-    mailing.save(update_fields=["merged", "manifest", "recipients"])
+    mailing.save(update_fields=["merged", "manifest", "recipients", "gates"])
 
 
 def _shape(mailing: Mailing) -> None:

@@ -27,6 +27,7 @@ from tocsin.staff import queries as staff
 from .models import Lane, Mailing
 
 ACT = "notices.release_lane"
+GRAVITY = {"adapt": 1, "slow": 2, "pause": 3, "breaker": 4}
 LONG = timedelta(days=3650)  # as long as nobody changes it
 
 
@@ -42,6 +43,9 @@ def hear(lane: int, heard: Sequence[Heard], *, sent: int, measured_per_s: float,
     )
     if now == before:
         return
+    for verdict in verdicts:  # the gravest is what people are told
+        if GRAVITY[verdict.what] >= GRAVITY.get(row.held_what, 0):
+            row.held_what, row.held_why = verdict.what, verdict.why
     _store(row, now, at=at)
     for verdict in verdicts:
         body = {"mailing": row.mailing_id, "lane": lane, "provider": row.provider, "what": verdict.what, "for_s": round(verdict.for_s)}
@@ -90,7 +94,9 @@ def _store(row: Lane, memory: LaneMemory, *, at: datetime) -> None:
     row.held_rate_per_s = limits.rate_per_s if held else None
     row.held_connections = limits.connections if held else None
     row.held_until = (clock.from_us(round(ends[0] * 1_000_000)) if ends and not memory.broken else at + LONG) if held else None
-    row.save(update_fields=["memory", "held_rate_per_s", "held_connections", "held_until"])
+    if not held:
+        row.held_what = row.held_why = ""
+    row.save(update_fields=["memory", "held_rate_per_s", "held_connections", "held_until", "held_what", "held_why"])
 
 
 def _page(row: Lane, *, what: str, why: str, at: datetime) -> None:

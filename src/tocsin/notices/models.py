@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -56,7 +57,12 @@ class Variant(models.Model):
 
 
 class Mailing(models.Model):
-    """One frozen sending of a notice to the people of one exposure. `manifest` is what two people sign."""
+    """One frozen sending of a notice to the people of one exposure. `manifest` is what two people sign.
+
+    `gates`: filings that must come before some of its recipients are told ({"gate": LAW.DUTY, "name", "jurisdictions"}), in the order of
+    the bits of `Batch.locked`; `overridden`: the LAW.DUTY of those that two people went past.
+    `late_until`: until when two people allow it to last beyond `deadline_at`.
+    """
 
     notice = models.ForeignKey(Notice, on_delete=models.PROTECT)
     incident = models.IntegerField()
@@ -74,6 +80,15 @@ class Mailing(models.Model):
     held_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True)
+    late_until = models.DateTimeField(null=True)
+    waves = models.BooleanField(default=False)
+    gates = models.JSONField(default=list)
+    overridden = models.JSONField(default=list)
+
+    @property
+    def pace_until(self) -> datetime | None:
+        """Return by when it must be out: the deadline, or the later end that two people signed."""
+        return self.late_until or self.deadline_at
 
     class Meta:
         constraints = [
@@ -85,7 +100,8 @@ class Mailing(models.Model):
 class Lane(models.Model):
     """One mailing's share of a provider: what it may use, its token bucket (see `sql/take_tokens.sql`), and what receivers made of it.
 
-    `rate_per_s` and `connections` are what people and steering allow; until `held_until` the lower `held_…` hold (see `lanes.py`).
+    `rate_per_s` and `connections` are what people and steering allow; until `held_until` the lower `held_…` hold (see `lanes.py`), because
+    of `held_what` (pause, slow, adapt, breaker) and in the receiver's words `held_why`.
     """
 
     mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT, related_name="lanes")
@@ -99,6 +115,8 @@ class Lane(models.Model):
     held_rate_per_s = models.FloatField(null=True)
     held_connections = models.IntegerField(null=True)
     held_until = models.DateTimeField(null=True)
+    held_what = models.TextField(default="")
+    held_why = models.TextField(default="")
 
     @property
     def rate_now(self) -> float:
@@ -124,6 +142,7 @@ class Batch(Leased):
 
     Invariant, checked by the database: the places tried are exactly those counted as handed over, deferred, bounced or letters. Counts
     change by addition only, because reports of failure come in beside the sender that holds the fence.
+    `locked`: the gates of the mailing (as bits) that keep its recipients from being told yet; nobody claims it until it is 0.
     `unsettled`: attempts ({"attempt", "machine", "ahead"}) that began and have not written how they ended; `ahead` as in `Shipped`, -1: to
     nobody. `connections`: held under the lease.
     """
@@ -143,6 +162,7 @@ class Batch(Leased):
     connections = models.IntegerField(default=0)
     unsettled = models.JSONField(default=list)
     sent_at = models.DateTimeField(null=True)
+    locked = models.BigIntegerField(default=0)
 
     class Meta:
         indexes = [

@@ -205,6 +205,12 @@ def masked(text: str, address: str) -> str:
     return _without(text, local)[:REPLY_CHARS_MAX] if len(local) > 1 and local in text.lower() else text[:REPLY_CHARS_MAX]
 
 
+def masked_address(address: str) -> str:
+    """Return an address as staff may see it in a list: first letter, domain."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
 def _without(text: str, word: str) -> str:
     """Return the text with a word of it masked. No pattern is compiled for it: that would cost more than signing the message."""
     out, at, small = [], 0, text.lower()

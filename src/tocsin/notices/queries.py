@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Sum
 
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound, Unavailable
 from tocsin.mail import queries as mail
+from tocsin.subjects import queries as subjects
 
-from . import casecode, policy
-from .models import Batch, Lane, Mailing, Notice, Receipt, SitePublication
+from . import alerts, casecode, forecast, order, policy
+from .models import Batch, BitCount, Lane, Mailing, Notice, Receipt, RecipientException, SitePublication
 from .sending import code_key, quota_now
 from .text import gates, readability
-from .types import LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, Sent, SiteNotice
+from .types import Doubted, LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, ReplyClass, Sent, SiteNotice
 
 RATE_WINDOW_S = 60.0
 SHOWN_MAX = 200
-YEARS_S = 10 * 365 * 86_400.0  # what ends later ends never
+SECOND = timedelta(seconds=1)
 
 
 def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
@@ -27,13 +31,16 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
     found = Mailing.objects.filter(pk=mailing).first()
     if found is None:
         raise NotFound(f"no mailing {mailing}")
-    rate = _rate(found, now)
-    lanes, doubt = [], 0
-    held = {x.pk: x for x in Lane.objects.filter(mailing=found, held_until__gt=now)}
-    for lane, provider, rate_max, connections, n, waiting, handed, deferred, bounced, letters, doubted, sending in sql.rows(
-        "notices", "counts", mailing=mailing
-    ):
+    rate, held = _rate(found, now), {x.pk: x for x in Lane.objects.filter(mailing=found, held_until__gt=now)}
+    rows, doubt = sql.rows("notices", "counts", mailing=mailing), 0
+    own = dict(sql.rows("notices", "rates", mailing=mailing, since=now - timedelta(seconds=RATE_WINDOW_S), until=now + SECOND))
+    sending = found.state == MailingState.SENDING
+    ends, end = _ends(found, rows, held, own, rate, now) if sending else ([None] * len(rows), found.ended_at)
+    lanes = []
+    for row, eta_at in zip(rows, ends, strict=True):
+        lane, provider, rate_max, connections, n, waiting, handed, deferred, bounced, letters, doubted, blocks, opened, locked, per = row
         doubt += doubted
+        by = held.get(lane)
         lanes.append(
             LaneStatus(
                 lane=lane,
@@ -46,23 +53,28 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
                 deferred=deferred,
                 bounced=bounced,
                 letters=letters,
-                blocks_sending=sending,
-                eta_at=_eta(waiting, held[lane].rate_now if lane in held else rate_max, now)
-                if found.state == MailingState.SENDING
-                else None,
-                held_rate_per_s=held[lane].rate_now if lane in held else None,
-                held_until=held[lane].held_until if lane in held else None,
-                broken=lane in held and bool(held[lane].memory.get("broken")),
+                blocks_sending=blocks,
+                eta_at=eta_at,
+                held_rate_per_s=by.rate_now if by else None,
+                held_until=by.held_until if by else None,
+                broken=bool(by and by.memory.get("broken")),
+                rate_per_s=round(own.get(lane, 0) / RATE_WINDOW_S, 3) if sending else 0.0,
+                connections_open=opened,
+                messages_per_connection=per,
+                locked=locked,
+                late=_late(found, eta_at) and bool(waiting),
+                held_what=by.held_what if by else "",
+                held_why=by.held_why if by else "",
             )
         )
-    counts = {
+    counts: dict[str, Any] = {
         "waiting": sum(x.waiting for x in lanes),
         "handed_over": sum(x.handed_over for x in lanes),
         "deferred": sum(x.deferred for x in lanes),
         "bounced": sum(x.bounced for x in lanes),
         "letters": sum(x.letters for x in lanes),
     }
-    return MailingStatus(
+    made = MailingStatus(
         mailing=mailing,
         notice=found.notice_id,
         incident=found.incident,
@@ -75,10 +87,14 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
         rate_per_s=rate,
         started_at=found.started_at,
         ended_at=found.ended_at,
-        eta_at=_end(counts["waiting"], rate, now) if found.state == MailingState.SENDING else found.ended_at,
+        eta_at=end,
         deadline_at=found.deadline_at,
         lanes=tuple(lanes),
+        late_until=found.late_until,
+        locked=order.locked_people(found),
+        late=_late(found, end) and bool(counts["waiting"]),
     )
+    return replace(made, alerts=alerts.of(made))
 
 
 def latest_status(incident: int) -> MailingStatus:
@@ -87,6 +103,40 @@ def latest_status(incident: int) -> MailingStatus:
     if found is None:
         raise NotFound(f"no mailing for incident {incident}")
     return status(found.pk)
+
+
+def reply_classes(mailing: int) -> list[ReplyClass]:
+    """Return what receivers said to those who were not told at once, the most frequent first; at most SHOWN_MAX kinds."""
+    return [
+        ReplyClass(provider, state, code, enhanced, mail.classify_reply(code, enhanced, text)[0], n, text, at)
+        for provider, state, code, enhanced, n, text, at in sql.rows("notices", "replies", mailing=mailing, rows=SHOWN_MAX)
+    ]
+
+
+def in_doubt(mailing: int, *, limit: int = SHOWN_MAX) -> list[Doubted]:
+    """Return recipients who may have received the notice twice, or not yet, oldest block first, with masked addresses.
+
+    Opens contact points, so the process needs the key of the register; who is no longer there has no address. All of them are named in the
+    evidence.
+    """
+    doubted = Batch.objects.filter(mailing=mailing).annotate(n_doubted=BitCount("doubted")).filter(n_doubted__gt=0)
+    blocks = list(doubted.select_related("lane").order_by("pk")[:limit])
+    states = {
+        (batch, place): state.replace("told", "handed over")
+        for batch, place, state in RecipientException.objects.filter(batch__in=blocks).values_list("batch", "place", "state")
+    }
+    found = []
+    for block in blocks:
+        tried = policy.places(bytes(block.tried))
+        for place in sorted(policy.places(bytes(block.doubted))):
+            found.append((block, place, states.get((block.pk, place), "handed over") if place in tried else "waiting"))
+    found = found[:limit]
+    people = {c.subject: c for c in subjects.contactables([b.subjects[place] for b, place, _ in found])}
+    return [
+        Doubted(b.pk, place, b.lane.provider, policy.masked_address(people[s].address.reveal()) if s in people else "", state)
+        for b, place, state in found
+        for s in [b.subjects[place]]
+    ]
 
 
 def incidents_sending() -> list[int]:
@@ -172,22 +222,43 @@ def _rate(mailing: Mailing, now: datetime) -> float:
     return round(n / max((until - since).total_seconds(), 0.001), 3)
 
 
-def _end(waiting: int, rate_per_s: float, now: datetime) -> datetime | None:
-    """Return when the whole mailing is out at this rate and under the relay's quota for 24 hours; None if nobody knows."""
+def _ends(
+    found: Mailing, rows: Sequence[tuple[Any, ...]], held: Mapping[int, Lane], own: Mapping[int, int], rate: float, now: datetime
+) -> tuple[list[datetime | None], datetime | None]:
+    """Return when each lane has nobody waiting any more, and when the whole mailing has not; None if nobody knows."""
+    loads = []
+    for lane, provider, rate_max, _, _, waiting, *_ in rows:
+        by = held.get(lane)
+        paused = by is not None and by.rate_now == 0
+        loads.append(
+            forecast.Load(
+                waiting=waiting if provider != policy.LETTER_LANE else 0,
+                rate_per_s=own.get(lane, 0) / RATE_WINDOW_S,
+                rate_max=rate_max if by is None or paused else by.rate_now,
+                pause_s=max(0.0, (by.held_until - now).total_seconds()) if by is not None and paused and by.held_until else 0.0,
+                stands=rate_max == 0 or bool(by and by.memory.get("broken")),
+            )
+        )
     try:
         per_day, left = quota_now()
+        # While a quota is used up nothing leaves, and that says nothing of the rate.
+        speed = rate or (mail.quota().rate_per_s or 0.0 if per_day is not None else 0.0)
     except Unavailable:
-        return None
-    if per_day is None or waiting <= left:
-        return _eta(waiting, rate_per_s, now)
-    rate = rate_per_s or mail.quota().rate_per_s or 0.0  # while the quota is used up nothing leaves, and that says nothing of the rate
-    seconds = mail.finish_s(waiting=waiting, rate_per_s=rate, per_day=per_day, left_of_day=left)
-    return now + timedelta(seconds=seconds) if seconds < YEARS_S else None
+        return [None] * len(rows), None
+
+    def finish(waiting: int, rate_per_s: float, per_day: int | None, left_of_day: int) -> float:
+        return mail.finish_s(waiting=waiting, rate_per_s=rate_per_s, per_day=per_day, left_of_day=left_of_day)
+
+    lanes, whole = forecast.ends(
+        loads, rate_per_s=speed, per_day=per_day, left_of_day=left, finish=finish, unlimited_per_s=policy.UNLIMITED_PER_S
+    )
+    return [_in(now, s) for s in lanes], _in(now, whole)
 
 
-def _eta(waiting: int, rate_per_s: float, now: datetime) -> datetime | None:
-    """Return when so many are sent at this rate; None if nobody knows."""
-    if not waiting:
-        return now
-    seconds = waiting / rate_per_s if rate_per_s > 0 else float("inf")
-    return now + timedelta(seconds=seconds) if seconds < YEARS_S else None
+def _in(now: datetime, seconds: float | None) -> datetime | None:
+    return None if seconds is None else now + timedelta(seconds=seconds)
+
+
+def _late(found: Mailing, eta_at: datetime | None) -> bool:
+    until = found.pace_until
+    return found.state == MailingState.SENDING and eta_at is not None and until is not None and eta_at > until

@@ -227,7 +227,7 @@ def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]], int | 
         if per_day is not None and left < 1:
             again(mailing, lane, after_s=QUOTA_S)
             return None
-        batch = jobs.claim(Batch.objects.filter(mailing_id=mailing, lane_id=lane))
+        batch = jobs.claim(Batch.objects.filter(mailing_id=mailing, lane_id=lane, locked=0))
         if batch is None:
             return None
         earlier = list(batch.unsettled)
@@ -270,7 +270,7 @@ def _quota() -> Quota:
 
 def free_blocks(lane: int) -> bool:
     """Return whether a block of the lane can be claimed now."""
-    return Batch.objects.filter(lane_id=lane, state="open", lease_until__lte=Now()).exists()
+    return Batch.objects.filter(lane_id=lane, state="open", lease_until__lte=Now(), locked=0).exists()
 
 
 class Block:

@@ -101,7 +101,11 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One provider's share of a mailing. `held_…`: what its receiver made of the lane, 0 being a pause; `broken`: people must let it go on."""
+    """One provider's share of a mailing. `held_…`: what its receiver made of the lane, 0 being a pause; `broken`: people must let it go on.
+
+    `rate_per_s`: handed over per second in the last minute; `connections_open`: held by senders now, of `connections`. `locked`: waiting for
+    a filing. `late`: by `eta_at` it ends after the deadline. `held_what`: pause, slow, adapt or breaker, `held_why` in the receiver's words.
+    """
 
     lane: int
     provider: str
@@ -118,6 +122,62 @@ class LaneStatus:
     held_rate_per_s: float | None = None
     held_until: datetime | None = None
     broken: bool = False
+    rate_per_s: float = 0.0
+    connections_open: int = 0
+    messages_per_connection: int = 0
+    locked: int = 0
+    late: bool = False
+    held_what: str = ""
+    held_why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyClass:
+    """So many recipients of a lane to whom one kind of reply was the last word so far. `reason`: in the words of the bounce classifier.
+
+    `state`: told (after a deferral), deferred, bounced or letter; `text`: one example, without addresses.
+    """
+
+    provider: str
+    state: str
+    code: int
+    enhanced: str
+    reason: str
+    count: int
+    text: str
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """One recipient who may have received the notice twice, or not yet: masked address, where its block stands, what became of it."""
+
+    block: int
+    place: int
+    provider: str
+    address: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that wants a person: `level` bad or warn, what, in words, and what to do. `lane`: None for the whole mailing."""
+
+    level: str
+    what: str
+    words: str
+    remedy: str
+    lane: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPeople:
+    """So many recipients of some places wait until a filing (`gate`: LAW.DUTY) that must come before them is recorded as made."""
+
+    gate: str
+    name: str
+    jurisdictions: tuple[str, ...]
+    recipients: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +207,15 @@ class MailingStatus:
     eta_at: datetime | None
     deadline_at: datetime | None
     lanes: tuple[LaneStatus, ...]
+    late_until: datetime | None = None
+    locked: tuple[LockedPeople, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    late: bool = False
+
+    @property
+    def pace_until(self) -> datetime | None:
+        """Return by when it must be out: the deadline, or the later end that two people signed."""
+        return self.late_until or self.deadline_at
 
 
 @dataclass(frozen=True, slots=True)

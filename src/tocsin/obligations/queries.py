@@ -10,8 +10,11 @@ from tocsin.kernel.errors import NotFound
 
 from . import laws, policy
 from .models import Answer, Assessment, Determination, Obligation
+from .ordering import cohort_ranks, gates, individuals_due
 from .types import Determination as Signed
 from .types import DutyInfo
+
+__all__ = ["answers", "assess_file", "assessment", "cohort_ranks", "determinations", "duties", "gates", "individuals_due"]
 
 
 def duties(incident: int) -> list[DutyInfo]:

@@ -227,6 +227,33 @@ class OrderStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """A filing that comes before the mailing to the people of `jurisdictions`. `closed`: filed (then `sent_at`) or waived."""
+
+    law: str
+    duty: str
+    name: str
+    jurisdictions: tuple[str, ...]
+    closed: bool
+    sent_at: datetime | None
+
+    @property
+    def key(self) -> str:
+        """Return LAW.DUTY, as people name it."""
+        return f"{self.law}.{self.duty}"
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRank:
+    """By when a cohort must be told (None: no dated duty), and how grave the breach is for it (ENISA score)."""
+
+    cohort: int
+    jurisdiction: str
+    due_at: datetime | None
+    severity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Severity:
     """The ENISA 2013 score SE = DPC x EI + CB, advisory only: it never decides a duty."""
 

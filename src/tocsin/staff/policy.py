@@ -29,6 +29,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "notices.start": ("communications", "legal"),
     "notices.resume": ("communications",),
     "notices.release_lane": ("communications",),
+    "notices.allow_late": ("legal",),
+    "notices.override_order": ("legal",),
     "obligations.close": ("legal",),
     "support.release": ("support_lead",),
 }
