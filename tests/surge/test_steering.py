@@ -120,7 +120,7 @@ def test_following_can_be_switched_off_and_the_share_that_comes_is_set(shop: Pat
     started(shop, incident)
     bears(10.0, waiting=700)
     text = (shop / "tocsin.toml").read_text()
-    (shop / "tocsin.toml").write_text(text + "[surge]\nfollow_resets = false\n")
+    (shop / "tocsin.toml").write_text(text + "[surge]\nfollow_resets = false\nfollow_desk = false\n")
     forget()
     assert actions.steer(incident, at=clock.now()) is None
     assert not Steering.objects.exists()

@@ -22,7 +22,7 @@
                range_fail = "open" | "closed" (what its silence means), pepper (name of a key; empty: none)
     [connectors.NAME]  adapter (dotted path), population, secret (name of a sealed secret, else NAME), and the adapter's own options
     [credentials] grace_h, contact_freeze_h, link_minutes, letter_days
-    [surge]    follow_resets, click_rate (0 to 1)
+    [surge]    follow_resets, click_rate (0 to 1), follow_desk, write_rate (0 to 1), desk_wait_h (how long nobody should wait for an answer)
 
 Environment: TOCSIN_HOME, TOCSIN_DATABASE_URL, TOCSIN_PROCESS (which of the processes below this is).
 The file is optional: without it every value has its default, so that type checkers and tests can load the settings.
@@ -197,13 +197,17 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """Whether a mailing is kept to what the reset site can bear, and the share of people mailed taken to come within an hour.
+    """Whether a mailing is kept to what reset site and desk can bear, and the shares of people mailed taken to come and to write.
 
-    Source of the share: the forecast's defaults, .45 who open x .55 who reset x .23 of them within the first hour. A higher one is measured.
+    Source of `click_rate`: the forecast's defaults, .45 who open x .55 who reset x .23 of them within the first hour; of `write_rate`: its
+    660,000 letters of 24 million people. Higher ones are measured.
     """
 
     follow_resets: bool = True
     click_rate: float = 0.05
+    follow_desk: bool = True
+    write_rate: float = 0.03
+    desk_wait_h: float = 24.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +291,9 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     if "gate" in sections:
         faults += _gate_faults(sections["gate"])
     surge = sections.get("surge", Surge())
-    if not 0 < surge.click_rate <= 1:
-        faults.append(Fault("surge.click_rate", repr(surge.click_rate), "a share above 0 and at most 1"))
+    for name in ("click_rate", "write_rate"):
+        if not 0 < (share := getattr(surge, name)) <= 1:
+            faults.append(Fault(f"surge.{name}", repr(share), "a share above 0 and at most 1"))
     web = sections.get("web", Web())
     if web.secure_cookies and not web.public_url.startswith("https://"):
         faults.append(Fault("web.public_url", repr(web.public_url), "an https address: secure cookies are never sent to another"))

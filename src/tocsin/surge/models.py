@@ -31,11 +31,14 @@ class Measure(models.Model):
 class Steering(models.Model):
     """How a mailing is steered. `base`: what people allow each lane, kept while steering holds it lower; `held`: what steering set last.
 
-    Both map a lane's number to its rate; both are empty while the mailing is free. `requested_before`: reset links before the first look.
+    Both map a lane's number to its rate; both are empty while the mailing is free. `requested_before`, `received_before`: reset links and
+    messages to the desk before the first look. `desk`: [time in seconds since 1970, messages answered until then], for the desk's speed.
     """
 
     mailing = models.BigIntegerField(primary_key=True)
     requested_before = models.BigIntegerField()
+    received_before = models.BigIntegerField(default=0)
+    desk = models.JSONField(default=list)
     base = models.JSONField(default=dict)
     held = models.JSONField(default=dict)
     by = models.TextField(default="free")
@@ -43,5 +46,5 @@ class Steering(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.CheckConstraint(name="surge_steering_by_known", condition=models.Q(by__in=["free", "resets", "deadline"])),
+            models.CheckConstraint(name="surge_steering_by_known", condition=models.Q(by__in=["free", "resets", "desk", "deadline"])),
         ]

@@ -10,6 +10,7 @@ Arrays: axis 0 is time, axis 1 the draws. Times in hours unless the name says ot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.special import ndtr
 
-from .types import Forecast, Pace, Params, Phone, Spread, Steered
+from .types import Desk, Forecast, Pace, Params, Phone, Spread, Steered
 
 Array = NDArray[np.float64]
 
@@ -40,6 +41,14 @@ CLICK_PRIOR = 1_000  # mails that the configured share weighs as much as
 HOUR_S = 3600.0  # over which those come whom the share counts
 QUEUE_S = 60.0  # who waits no longer than this is served while the mails that brought more are still on their way
 DEADLINE_MARGIN = 1.1  # faster than the deadline needs: a receiver's pause must not break it
+PAGE_P95_MS_MAX = 2_000.0  # Source: response times above a few seconds lose people; one hash takes a quarter of a second
+DESK_OPEN_MIN = 50  # fewer are no queue: one person answers so many before lunch
+SATURATED_S = 1_800.0  # so much work waiting means that nobody at the desk is idle
+DESK_WINDOW_S = 6 * 3600.0  # over which the desk's answers are counted
+SAMPLE_S = 300.0
+LOOK_S = 3600.0
+ANSWERS_MIN = 30
+FLOOR_PER_S = 1.0
 STEP = 0.1  # a lane is steered again when it is off by this share
 
 
@@ -390,7 +399,7 @@ def staff_hours(params: Params, *, calls: float, letters: float) -> dict[str, in
 
 
 def click_rate(*, requested: int, handed_over: int, least: float) -> float:
-    """Return the share of people mailed who ask for a new password, for pacing: what was measured, but never below `least`.
+    """Return the share of people mailed who ask for a new password, or write, for pacing: what was measured, but never below `least`.
 
     People act hours after the mail, so a low share among fresh mails is no finding; a high one is. The first CLICK_PRIOR mails weigh as a guess.
     """
@@ -398,21 +407,71 @@ def click_rate(*, requested: int, handed_over: int, least: float) -> float:
 
 
 def steered(pace: Pace) -> Steered:
-    """Return the total rate of a mailing: as allowed while resets hold, else what they can bear, else the slowest that keeps the deadline.
+    """Return the total rate of a mailing: as allowed while resets and desk hold, else what they can bear, else the slowest that keeps the
+    deadline. The lowest of the caps counts; no cap goes below what the deadline needs.
+    """
+    caps = {"resets": reset_cap(pace), "desk": desk_cap(pace.desk, waiting_mails=pace.waiting_mails) if pace.desk else None}
+    held = [(cap, by) for by, cap in caps.items() if cap is not None]
+    if not held:
+        return Steered(pace.allowed_per_s, "free")
+    cap, by = min(held)
+    due = 0.0 if pace.left_s is None else pace.waiting_mails / pace.left_s * DEADLINE_MARGIN if pace.left_s > 0 else pace.allowed_per_s
+    if max(cap, due) >= pace.allowed_per_s:
+        return Steered(pace.allowed_per_s, "free") if cap >= due else Steered(pace.allowed_per_s, "deadline", by)
+    return Steered(cap, by) if cap >= due else Steered(due, "deadline", by)
 
-    Resets hold as long as nobody waits longer than QUEUE_S in the waiting room, and those whom the mails still to go bring within their first
-    hour fit into an hour.
+
+def reset_cap(pace: Pace) -> float | None:
+    """Return the mails a second that the reset site can bear, None while it holds.
+
+    It holds as long as nobody waits longer than QUEUE_S in the waiting room, one in twenty no longer than PAGE_P95_MS_MAX at the page while
+    the room is open, and those whom the mails still to go bring within their first hour fit into an hour.
     Source: specification of the reset room: mail rate x click rate <= 0.7 x capacity.
     """
     crowd = pace.waiting_mails * pace.click_rate
-    queued = pace.waiting_people > pace.resets_per_s * QUEUE_S
+    queued = pace.waiting_people > pace.resets_per_s * QUEUE_S or (pace.waiting_people > 0 and pace.page_p95_ms > PAGE_P95_MS_MAX)
     if pace.resets_per_s <= 0 or (not queued and crowd <= MAIL_SHARE * pace.resets_per_s * HOUR_S):
-        return Steered(pace.allowed_per_s, "free")
-    cap = MAIL_SHARE * pace.resets_per_s / pace.click_rate
-    due = 0.0 if pace.left_s is None else pace.waiting_mails / pace.left_s * DEADLINE_MARGIN if pace.left_s > 0 else pace.allowed_per_s
-    if max(cap, due) >= pace.allowed_per_s:
-        return Steered(pace.allowed_per_s, "free" if cap >= due else "deadline")
-    return Steered(cap, "resets") if cap >= due else Steered(due, "deadline")
+        return None
+    return MAIL_SHARE * pace.resets_per_s / pace.click_rate
+
+
+def desk_cap(desk: Desk, *, waiting_mails: int) -> float | None:
+    """Return the mails a second that the desk can bear, None while it keeps up.
+
+    What a desk answers tells what it can answer only while it has a queue: so it is read as its capacity from SATURATED_S of work on. Then
+    the mails to go must fit into what can still be answered within `wait_s`, spread over an hour, beside MAIL_SHARE of what is answered
+    meanwhile. A desk with a queue whose oldest message waits too long bears only the latter, and one that answers nobody FLOOR_PER_S: a
+    queue must not end a mailing.
+    """
+    if desk.open < DESK_OPEN_MIN:
+        return None
+    late = desk.oldest_s > desk.wait_s
+    if desk.answers_per_s is None:
+        return FLOOR_PER_S if late else None
+    room = desk.answers_per_s * desk.wait_s - desk.open - desk.coming
+    if not late and (desk.open <= desk.answers_per_s * SATURATED_S or waiting_mails * desk.write_rate <= room):
+        return None
+    spare_per_s = 0.0 if late else max(0.0, room) / HOUR_S
+    return max(FLOOR_PER_S, (MAIL_SHARE * desk.answers_per_s + spare_per_s) / desk.write_rate)
+
+
+def answers_per_s(samples: Sequence[tuple[float, int]], *, at_s: float, answered: int) -> float | None:
+    """Return what the desk answers per second, from earlier (time, messages answered so far), oldest first; None if too little was seen.
+
+    ANSWERS_MIN answers tell at once; fewer, or none, tell after LOOK_S.
+    """
+    inside = [s for s in samples if at_s - s[0] <= DESK_WINDOW_S]
+    if not inside or at_s <= inside[0][0]:
+        return None
+    n, took_s = answered - inside[0][1], at_s - inside[0][0]
+    return n / took_s if n >= ANSWERS_MIN or took_s >= LOOK_S else None
+
+
+def sampled(samples: Sequence[tuple[float, int]], *, at_s: float, answered: int) -> list[tuple[float, int]]:
+    """Return the samples to keep: one each SAMPLE_S over DESK_WINDOW_S. The same list if there is nothing new to keep."""
+    if samples and at_s - samples[-1][0] < SAMPLE_S:
+        return list(samples)
+    return [*(s for s in samples if at_s - s[0] <= DESK_WINDOW_S), (at_s, answered)]
 
 
 def differs(now: float, wanted: float) -> bool:

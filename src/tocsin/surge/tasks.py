@@ -11,6 +11,6 @@ from . import actions
 
 @job(every_s=5.0)
 def steer() -> None:
-    """Keep each mailing that is being sent to what the reset site can bear."""
+    """Keep each mailing that is being sent to what reset site and desk can bear."""
     for incident in notices.incidents_sending():
         actions.steer(incident, at=clock.now())

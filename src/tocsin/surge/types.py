@@ -187,10 +187,27 @@ def _drafts(value: Any, where: str, faults: list[Fault]) -> tuple[Draft, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Desk:
+    """How the desk stands, in messages of people. `coming`: those whom mails already out will still bring.
+
+    `answers_per_s`: measured over the last hours, None while too little was seen; `write_rate`: share of people mailed who write to it;
+    `wait_s`: how long nobody should wait for an answer.
+    """
+
+    open: int
+    oldest_s: float
+    answers_per_s: float | None
+    coming: float
+    write_rate: float
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """What steering decides from: mails to go, what people allow in total, resets per second that can be borne, people in the waiting room.
 
-    `left_s`: until the legal deadline, None without one.
+    `left_s`: until the legal deadline (or the later end that two people signed), None without one. `page_p95_ms`: how long one in twenty
+    waits at the reset page. `desk` None: the desk does not count.
     """
 
     waiting_mails: int
@@ -199,11 +216,16 @@ class Pace:
     waiting_people: int
     click_rate: float
     left_s: float | None
+    page_p95_ms: float = 0.0
+    desk: Desk | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Steered:
-    """The total rate that a mailing may have. `by`: "free" (as people allow), "resets" (what the reset site bears), "deadline"."""
+    """The total rate that a mailing may have. `by`: "free" (as people allow), "resets" (what the reset site bears), "desk" (what the desk
+    bears) or "deadline"; then `over` names whose limit the deadline goes over.
+    """
 
     rate_per_s: float
     by: str
+    over: str = field(default="", compare=False)
