@@ -158,3 +158,36 @@ def milestones(stops: Sequence[tuple[str, str, float, str]], *, title: str) -> S
         d=format_html_join("", '<circle cx="{}" cy="{}" r="6" class="{}"/>', dots),
         n=format_html_join("", '<text x="{}" y="{}" class="strong">{}</text><text x="{}" y="{}" class="soft">{}</text>', names),
     )
+
+
+def finish_line(
+    begin: float | None, now: float | None, end: float | None, *, deadline: float | None, title: str, height: int = 12
+) -> SafeString:
+    """Return a line of time from `begin` over `now` to a forecast `end`, all as shares of its width, against a deadline that is a stroke.
+
+    What lies beyond the deadline is drawn in the colour of alarm. None: not known, not begun, or off the line.
+    """
+    parts: list[tuple[str, str, int, str, str]] = []
+
+    def part(a: float, b: float, css: str, words: str) -> None:
+        if b > a:
+            parts.append((f"{a * 100:.3f}", f"{max((b - a) * 100, 0.4):.3f}", height, css, words))
+
+    if begin is not None and now is not None:
+        part(begin, now, "fill-good", "sent until now")
+        ahead = max(now, end) if end is not None else now
+        part(now, min(ahead, deadline) if deadline is not None else ahead, "fill-hope", "forecast")
+        if deadline is not None:
+            part(max(now, deadline), ahead, "fill-bad", "after the deadline")
+    stroke = ""
+    if deadline is not None:
+        drawn = '<rect x="{}" width="0.6" height="{}" class="stroke"><title>deadline</title></rect>'
+        stroke = format_html(drawn, f"{min(deadline * 100, 99.4):.3f}", height)
+    return format_html(
+        '<svg viewBox="0 0 100 {h}" height="{h}" preserveAspectRatio="none" role="img" aria-label="{t}">'
+        '<rect class="track" width="100" height="{h}"/>{r}{s}</svg>',
+        h=height,
+        t=title,
+        r=format_html_join("", '<rect x="{}" width="{}" height="{}" class="{}"><title>{}</title></rect>', parts),
+        s=stroke,
+    )

@@ -49,3 +49,7 @@ class Kept(Generic[T]):
             return made.value
         finally:
             made.lock.release()
+
+    def forget(self, key: Hashable) -> None:
+        """Make the value anew for whoever asks next: an act has just changed it."""
+        self._made.pop(key, None)

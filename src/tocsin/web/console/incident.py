@@ -1,4 +1,4 @@
-"""The incident's page: where it stands, what must happen by when, what was reached; its duties; its mailing. Live parts poll every 2 s."""
+"""The incident's page: where it stands, what must happen by when, what was reached; its duties. Live parts poll every 2 s."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 
 from tocsin.credentials import queries as credentials
@@ -21,7 +20,7 @@ from tocsin.inventory.types import codes_of
 from tocsin.kernel import clock
 from tocsin.kernel.errors import NotFound
 from tocsin.notices import queries as notices
-from tocsin.notices.types import LaneStatus, MailingState, MailingStatus
+from tocsin.notices.types import MailingState, MailingStatus
 from tocsin.obligations import queries as obligations
 from tocsin.obligations.types import DutyInfo
 from tocsin.support import queries as support
@@ -29,6 +28,7 @@ from tocsin.support.types import DeskStatus
 from tocsin.web import charts
 
 from .figures import Kept
+from .mailing import mail_bar
 from .page import page, span, staff_only
 
 SHOWN_COHORTS = 12
@@ -95,16 +95,6 @@ def duties(request: HttpRequest, incident: int) -> HttpResponse:
     now = clock.now()
     found = [_duty(d, now) | {"basis": d.basis.replace("_", " ")} for d in obligations.duties(incident)]
     return page("duties", {"incident": incidents.incident(incident), "duties": found}, request)
-
-
-@staff_only
-@require_GET
-def mailing(request: HttpRequest, incident: int) -> HttpResponse:
-    """Show the mailing by provider, and where each recipient stands."""
-    found = _mailing(incident)
-    to_go = found.waiting + found.deferred if found else 0
-    lanes = [{"lane": lane, "bar": _mail_bar(lane)} for lane in found.lanes] if found else []
-    return page("mailing", {"incident": incidents.incident(incident), "mailing": found, "to_go": to_go, "lanes": lanes}, request)
 
 
 @staff_only
@@ -235,7 +225,7 @@ def _figures(incident: IncidentInfo) -> dict[str, Any]:
         "mailing": mailing,
         "told": mailing.handed_over + mailing.letters if mailing else 0,
         "to_go": mailing.waiting + mailing.deferred if mailing else 0,
-        "mail_bar": _mail_bar(mailing) if mailing else None,
+        "mail_bar": mail_bar(mailing) if mailing else None,
         "resets": resets,
         "cutover": cutover,
         "reset_bar": charts.share_bar(
@@ -273,6 +263,12 @@ def _alarms(
         found.append(("bad", f"{mailing.lost:,} recipients are lost: count again before you go on", f"{here}/mailing"))
     if mailing and (broken := [x.provider for x in mailing.lanes if x.broken]):
         found.append(("bad", f"too many addresses at {', '.join(broken)} fail: two people must let it go on", f"{here}/mailing"))
+    if mailing and (stopped := [x.provider for x in mailing.lanes if x.held_rate_per_s == 0 and not x.broken and x.waiting]):
+        found.append(("bad", f"{', '.join(stopped)} told us to stop: see when it goes on and why", f"{here}/mailing"))
+    if mailing and mailing.late:
+        found.append(("bad", "at this pace the mailing ends after the law's day", f"{here}/mailing"))
+    if mailing and mailing.locked:
+        found.append(("warn", f"{sum(x.recipients for x in mailing.locked):,} people wait for a filing that comes first", f"{here}/mailing"))
     if mailing and mailing.state in {MailingState.PAUSED, MailingState.STOPPED} and mailing.waiting:
         found.append(("bad", f"the mailing is {mailing.state} with {mailing.waiting:,} people not told", f"{here}/mailing"))
     survivors = (cutover.canaries_tried or 0) - (cutover.canaries_refused or 0) if cutover and cutover.sealed else 0
@@ -307,16 +303,6 @@ def _mailing(incident: int) -> MailingStatus | None:
         return notices.latest_status(incident)
     except NotFound:
         return None
-
-
-def _mail_bar(counts: MailingStatus | LaneStatus) -> SafeString:
-    parts = [
-        ("handed over", counts.handed_over, "fill-good"),
-        ("by letter", counts.letters, "fill"),
-        ("deferred", counts.deferred, "fill-warn"),
-        ("bounced", counts.bounced, "fill-bad"),
-    ]
-    return charts.share_bar(parts, total=counts.recipients, title="Handed over, by letter, deferred, bounced")
 
 
 def _duty(duty: DutyInfo, now: datetime) -> dict[str, Any]:

@@ -18,6 +18,7 @@ P = ParamSpec("P")
 ROOMS = (
     ("/", "Incident", "i"),
     ("/cutover", "Cutover", "c"),
+    ("/mailing", "Mailing", "m"),
     ("/desk", "Desk", "d"),
     ("/approvals", "Approvals", "a"),
     ("/log", "Log", "l"),
@@ -28,8 +29,8 @@ ROOMS = (
 def page(template: str, context: dict[str, Any], request: HttpRequest, *, status: int = 200) -> HttpResponse:
     """Return a page of the console with the room links."""
     here = max((url for url, _, _ in ROOMS if request.path.startswith(url)), key=len, default="/")
-    if here == "/" and "/cutover" in request.path:  # an incident's own
-        here = "/cutover"
+    if here == "/":  # an incident's own
+        here = next((room for room in ("/cutover", "/mailing") if room in request.path), here)
     links = [{"url": url, "name": name, "key": key, "here": url == here} for url, name, key in ROOMS]
     return render(request, f"console/{template}.html", {**context, "links": links}, status=status)
 

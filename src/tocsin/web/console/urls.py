@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import approvals, cutover, desk, incident, log, sign_in
+from . import approvals, cutover, desk, incident, log, mailing, sign_in
 
 urlpatterns = [
     path("sign-in", sign_in.sign_in),
@@ -14,7 +14,14 @@ urlpatterns = [
     path("incidents/<int:incident>/live", incident.live),
     path("incidents/<int:incident>/flow", incident.flow),
     path("incidents/<int:incident>/duties", incident.duties),
-    path("incidents/<int:incident>/mailing", incident.mailing),
+    path("mailing", mailing.latest),
+    path("incidents/<int:incident>/mailing", mailing.show),
+    path("incidents/<int:incident>/mailing/live", mailing.live),
+    path("incidents/<int:incident>/mailing/<int:mailing>/doubt", mailing.doubt),
+    path("incidents/<int:incident>/mailing/<int:mailing>/pause", mailing.pause),
+    path("incidents/<int:incident>/mailing/<int:mailing>/stop", mailing.stop),
+    path("incidents/<int:incident>/mailing/<int:mailing>/resume", mailing.resume),
+    path("incidents/<int:incident>/mailing/<int:mailing>/release/<int:lane>", mailing.release),
     path("cutover", cutover.latest),
     path("incidents/<int:incident>/cutover", cutover.show),
     path("incidents/<int:incident>/cutover/live", cutover.live),
