@@ -68,6 +68,8 @@ def made(lines: list[policy.BlockLine], **changes: Any) -> dict[str, Any]:
         "incident": 3,
         "exposure": 4,
         "variants": {"b": "22", "a": "11"},
+        "languages": {"en": ["a"], "es": ["b"]},
+        "reviews": {"es": ["carmen", 7]},
         "merged": 1,
         "dkim": "s",
     }
@@ -83,7 +85,8 @@ def test_every_part_of_the_manifest_counts() -> None:
             other[i] = line._replace(**change)
             assert made(sorted(other)) != good
     assert made(lines()[:-1]) != good
-    for change in ({"variants": {"a": "11"}}, {"exposure": 5}, {"dkim": "t"}, {"merged": 0}):
+    other_text, other_reviewer = {"variants": {"a": "11", "b": "33"}}, {"reviews": {"es": ["dora", 8]}}
+    for change in (other_text, other_reviewer, {"languages": {"en": ["a"], "fr": ["b"]}}, {"exposure": 5}, {"dkim": "t"}, {"merged": 0}):
         assert made(lines(), **change) != good
     with pytest.raises(InvariantError):
         policy.blocks_sha256(reversed(lines()))

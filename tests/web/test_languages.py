@@ -15,7 +15,7 @@ from tests.credentials.shop import PEOPLE, cut
 from tests.web.conftest import deliver
 from tests.web.test_items import PAGES
 from tocsin.inventory.types import ELEMENTS
-from tocsin.web.public.elements import WORDS, words_of
+from tocsin.notices.text.elements import WORDS, words_of
 from tocsin.web.public.language import COOKIE, tag
 from tools import messages
 

@@ -87,6 +87,12 @@ class EventType(IntEnum):
     ORDER_OVERRIDDEN = 106
     GATE_OPENED = 107
     HELD_HASHES_OPENED = 170
+    TRANSLATION_REVIEWED = 190
+    NOTICE_TESTED = 191
+    SITE_PAGES_WRITTEN = 192
+    SITE_PAGES_SEEN = 193
+    STATEMENT_DRAFTED = 194
+    STATEMENT_RELEASED = 195
 
     @property
     def label(self) -> str:

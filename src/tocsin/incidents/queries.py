@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tocsin.evidence import queries as evidence
@@ -67,6 +68,11 @@ def exposed_subjects(exposure: int, *, after: int = 0, limit: int = 10_000, not_
     """
     page = sql.rows("incidents", "exposed", exposure=exposure, after=after, limit=min(limit, PAGE_MAX), not_in=not_in)
     return [(int(subject), int(cohort)) for subject, cohort in page]
+
+
+def elements_of(exposure: int, subjects: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Return (clear, sealed) element masks of people in an exposure; whoever is not in it is left out. For one block at a time."""
+    return {int(s): (int(clear), int(sealed)) for s, clear, sealed in sql.rows("incidents", "elements_of", exposure=exposure, subjects=list(subjects))}
 
 
 def exposure_diff(old: int, new: int) -> ExposureDiff:

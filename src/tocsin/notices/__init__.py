@@ -1,6 +1,7 @@
 """Notices: approved texts, mailings, blocks of recipients, lanes, letters and the notice on the site.
 
-Tables: `notices_notice` and `notices_variant` (a text as it will be sent), `notices_mailing` (one frozen sending of a notice),
+Tables: `notices_notice` and `notices_variant` (a text as it will be sent, in one language), `notices_review` (who read a translation),
+`notices_testmail` (what went to seed addresses), `notices_mailing` (one frozen sending of a notice),
 `notices_lane` (its share of one mailbox provider: pace and connections), `notices_batch` (a leased block of up to 1,000 recipients),
 `notices_shipped` (what a sender has done of a block under way), `notices_merged` (further accounts at a recipient's mailbox),
 `notices_exception` (recipients that were deferred, bounced or get a letter), `notices_receipt` (what the receivers said, compressed),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,20 @@ from tocsin.obligations import queries as obligations
 from tocsin.staff import actions as staff_actions
 from tocsin.staff import queries as staff
 
-from . import failures, frozen, order, policy, sending
+from . import compose, failures, frozen, order, policy, reviews, sending
 from .decisions import allow_late, override_order, wake
 from .failures import queue_letters, record_failure, take_bounces
 from .lanes import release as release_lane
 from .models import Batch, Lane, Mailing, Notice, SitePublication, Variant
+from .rehearsal import preview_person, send_test
+from .reviews import review
 from .sending import send_next
 from .text import folder, gates
 from .types import Finding, LetterReport, MailingState, NoticeTexts, Retry, SiteTexts, VariantTexts
 
 __all__ = [
     "allow_late",
+    "approve",
     "check",
     "draft",
     "finish",
@@ -39,12 +41,15 @@ __all__ = [
     "letters",
     "override_order",
     "pause",
+    "preview_person",
     "publish_site_notice",
     "queue_letters",
     "record_failure",
     "release_lane",
     "resume",
+    "review",
     "send_next",
+    "send_test",
     "set_pace",
     "start",
     "stop",
@@ -65,15 +70,13 @@ def draft(*, incident: int, template: Path | NoticeTexts, at: datetime, by: str)
     other facts from the texts. Raises BadInput with all faults. A new text is a new version; nothing drafted ever changes.
     """
     texts = folder.read_notice(template) if isinstance(template, Path) else template
-    values = _values(incident, texts.facts)
-    faults = _variant_faults(texts.variants)
-    variants = [_filled(v, values, faults) for v in texts.variants]
-    if faults:
-        raise BadInput(faults)
+    variants, pins = compose.compose(incident, texts)
     with transaction.atomic():
         list(Notice.objects.select_for_update().filter(incident=incident))
         version = (Notice.objects.filter(incident=incident).aggregate(m=Max("version"))["m"] or 0) + 1
-        notice = Notice.objects.create(incident=incident, version=version, created_at=at, created_by=by)
+        notice = Notice.objects.create(
+            incident=incident, version=version, created_at=at, created_by=by, languages=dict(texts.languages), facts=pins
+        )
         digests = {}
         for v in variants:
             row = Variant(
@@ -86,11 +89,13 @@ def draft(*, incident: int, template: Path | NoticeTexts, at: datetime, by: str)
                 html=v.html,
                 blocks={h: list(b) for h, b in v.blocks.items()},
                 allow_links=v.allow_links,
+                translation_of=v.translation_of,
+                headed=v.headed,
             )
             row.template_sha256 = frozen.template_of(row).digest
             row.save()
             digests[v.key] = bytes(row.template_sha256).hex()
-        body = {"notice": notice.pk, "version": version, "variants": digests}
+        body = {"notice": notice.pk, "version": version, "variants": digests, "facts": pins}
         evidence.record(EventType.NOTICE_DRAFTED, at=at, actor=by, incident=incident, body=body)
     return notice.pk
 
@@ -98,11 +103,7 @@ def draft(*, incident: int, template: Path | NoticeTexts, at: datetime, by: str)
 def check(notice: int, *, must_include: Iterable[str] = (), must_not_include: Iterable[str] = ()) -> list[Finding]:
     """Return what the gates find in a notice's texts, hard findings first; codes as in the law files. Raises NotFound, BadInput."""
     required, forbidden = policy.blocks_wanted(must_include, must_not_include)
-    variants = list(Variant.objects.filter(notice_id=notice).order_by("pk"))
-    if not variants:
-        raise NotFound(f"no notice {notice}")
-    found = [f for v in variants for f in gates.check(texts_of(v), hosts=_hosts(), required=required, forbidden=forbidden)]
-    return sorted(found, key=lambda f: not f.hard)
+    return compose.check(compose.stored(notice), required=required, forbidden=forbidden)
 
 
 def start(
@@ -124,15 +125,17 @@ def start(
 
     Without an approval it freezes the blocks (or finds them frozen), asks for the signatures and raises Refused(approval=…); called again
     with that approval it starts. Started already with the same approval: returns the mailing. A changed exposure, text or signing key
-    means a new manifest, so new signatures. Raises Refused for hard findings of `check`, and for a sending domain that receivers would refuse.
+    means a new manifest, so new signatures. Raises Refused for hard findings of `check`, for a language whose translation nobody signed,
+    and for a sending domain that receivers would refuse.
     """
     hard = [f for f in check(notice) if f.hard]
     if hard:
         raise Refused("the notice does not pass: " + "; ".join(f"{f.variant}: {f.message}; {f.remedy}" for f in hard[:5]))
+    signed_off = reviews.require(notice)
     mail_now.require_preflight()
     incident = Notice.objects.values_list("incident", flat=True).get(pk=notice)
     due = deadline_at or min(obligations.individuals_due(incident).values(), default=None)
-    mailing = _frozen(notice, incident=incident, at=at, retry=retry or Retry(), deadline_at=due, waves=waves)
+    mailing = _frozen(notice, incident=incident, reviewed=signed_off, at=at, retry=retry or Retry(), deadline_at=due, waves=waves)
     if mailing.state != MailingState.READY:
         if approval is not None and mailing.approval == approval:
             return mailing.pk
@@ -162,6 +165,24 @@ def start(
         )
         _enqueue(mailing.pk)
     return mailing.pk
+
+
+def approve(notice: int, *, operator: str, key_file: Path, at: datetime) -> int:
+    """Sign the start of a notice with an operator's key file, over the manifest as its rows say now; return the approval's id.
+
+    Raises NotFound for a notice that nobody has started, Refused when no signature is asked for, or when what was asked for is not what would be
+    sent any more. Signing twice changes nothing.
+    """
+    mailing = Mailing.objects.filter(notice_id=notice, state=MailingState.READY.value).first()
+    if mailing is None:
+        raise Refused(f"nobody asks for signatures under notice {notice}: `tocsin notice start {notice}` freezes it and asks")
+    manifest = frozen.manifest_of(mailing)
+    asked = [a for a in staff.approvals() if a.act == frozen.ACT and a.payload.get("mailing") == mailing.pk]
+    wanted = next((a for a in asked if a.payload == manifest), None)
+    if wanted is None:
+        raise Refused(f"notice {notice} is not what signatures were asked for: `tocsin notice start {notice}` freezes it anew and asks again")
+    staff_actions.sign_with_key_file(wanted.id, operator=operator, key_file=key_file, at=at)
+    return wanted.id
 
 
 def pause(mailing: int, *, at: datetime, by: str, why: str = "") -> None:
@@ -293,10 +314,10 @@ def publish_site_notice(*, incident: int, template: Path | SiteTexts, at: dateti
     texts, facts = folder.read_site(template) if isinstance(template, Path) else (template, {})
     faults: list[Fault] = []
     whole = VariantTexts(key="site", subject="site", text=texts.text, html=texts.html)
-    made = _filled(whole, _values(incident, facts), faults)
+    made = compose.filled(whole, compose.Values(incident, facts), faults)
     if faults:
         raise BadInput(faults)
-    hard = [f for f in gates.check(made, hosts=_hosts(), required=(), slots=(), slots_required=()) if f.hard]
+    hard = [f for f in gates.check(made, hosts=compose.hosts(), required=(), slots=(), slots_required=()) if f.hard]
     if hard:
         raise Refused("the site notice does not pass: " + "; ".join(f"{f.message}; {f.remedy}" for f in hard[:5]))
     sha256 = policy.text_sha256(made.html, made.text)
@@ -312,68 +333,6 @@ def publish_site_notice(*, incident: int, template: Path | SiteTexts, at: dateti
 # --- inside -------------------------------------------------------------------------------------------------------------------------
 
 
-def texts_of(v: Variant) -> VariantTexts:
-    """Return a stored variant as the gates read it."""
-    return VariantTexts(
-        key=v.key,
-        subject=v.subject,
-        text=v.text,
-        html=v.html,
-        locale=v.locale,
-        jurisdictions=tuple(v.jurisdictions),
-        blocks={h: tuple(b) for h, b in v.blocks.items()},
-        allow_links=v.allow_links,
-    )
-
-
-def _hosts() -> frozenset[str]:
-    """Return the domains that a notice may name: the company's, and that of its help address."""
-    c = config.current()
-    return frozenset({c.company.domain.lower(), c.mail.help_address.rpartition("@")[2].lower()})
-
-
-def _values(incident: int, facts: Mapping[str, str]) -> dict[str, str]:
-    c = config.current()
-    found = incidents.incident(incident)
-    day = found.discovered_at
-    ledger = {f.key: f.value for f in incidents.facts(incident) if f.audience == "all"}
-    known = {**facts, **ledger, "discovered_on": f"{day:%B} {day.day}, {day.year}"}
-    return {
-        "company": c.company.name,
-        "brand": c.company.brand,
-        "site": c.company.domain,
-        "help_address": c.mail.help_address,
-        **{f"fact:{k}": v for k, v in known.items()},
-    }
-
-
-def _variant_faults(variants: tuple[VariantTexts, ...]) -> list[Fault]:
-    faults = []
-    if sum(not v.jurisdictions for v in variants) != 1:
-        faults.append(
-            Fault("variant", f"{sum(not v.jurisdictions for v in variants)} without jurisdictions", "exactly one, for everybody else")
-        )
-    named = [j for v in variants for j in v.jurisdictions]
-    faults += [Fault("jurisdictions", j, "each jurisdiction in one variant") for j in sorted({j for j in named if named.count(j) > 1})]
-    keys = [v.key for v in variants]
-    faults += [
-        Fault("key", repr(k), "a key of its own, without blanks") for k in sorted(set(keys)) if keys.count(k) > 1 or len(k.split()) != 1
-    ]
-    return faults
-
-
-def _filled(v: VariantTexts, values: Mapping[str, str], faults: list[Fault]) -> VariantTexts:
-    """Fill the slots that are the same for everybody; add a fault for each fact that nobody knows."""
-
-    def fill(part: str, text: str) -> str:
-        for name in dict.fromkeys(gates.SLOT.findall(text)):
-            if name.startswith("fact:") and name not in values:
-                faults.append(Fault(f"{v.key}.{part}", f"{{{{{name}}}}}", "a fact of the incident or of [facts]"))
-        return gates.SLOT.sub(lambda m: values.get(m.group(1), m.group(0)), text)
-
-    return dataclasses.replace(v, subject=fill("subject", v.subject), text=fill("text", v.text), html=fill("html", v.html))
-
-
 def _mailing(mailing: int) -> Mailing:
     found = Mailing.objects.filter(pk=mailing).first()
     if found is None:
@@ -381,15 +340,18 @@ def _mailing(mailing: int) -> Mailing:
     return found
 
 
-def _frozen(notice: int, *, incident: int, at: datetime, retry: Retry, deadline_at: datetime | None, waves: bool) -> Mailing:
-    """Return the notice's live mailing, frozen now if there is none or if the exposure, order, text or key changed since. Commits."""
+def _frozen(
+    notice: int, *, incident: int, reviewed: dict[str, list[str | int]], at: datetime, retry: Retry, deadline_at: datetime | None, waves: bool
+) -> Mailing:
+    """Return the notice's live mailing, frozen now if there is none or if exposure, order, text, reviewers or key changed since. Commits."""
     exposure = incidents.exposure_of(incident).id
     with transaction.atomic():
         Notice.objects.select_for_update().get(pk=notice)
         live = Mailing.objects.select_for_update().filter(notice_id=notice).exclude(state=MailingState.DISCARDED.value).first()
         if live is not None and live.state != MailingState.READY:
             return live
-        if live is not None and (live.exposure, live.waves, live.manifest) == (exposure, waves, frozen.manifest_of(live)):
+        as_asked = live is not None and (live.exposure, live.waves, live.reviews) == (exposure, waves, reviewed)
+        if live is not None and as_asked and live.manifest == frozen.manifest_of(live):
             live.retry_first_s, live.retry_tries_max = retry.first_s, retry.tries_max
             live.deadline_at = deadline_at
             live.save(update_fields=["retry_first_s", "retry_tries_max", "deadline_at"])
@@ -402,6 +364,7 @@ def _frozen(notice: int, *, incident: int, at: datetime, retry: Retry, deadline_
             notice_id=notice,
             incident=incident,
             exposure=exposure,
+            reviews=reviewed,
             connections=config.current().mail.connections,
             retry_first_s=retry.first_s,
             retry_tries_max=retry.tries_max,

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import connection
 
+from tocsin.incidents import queries as incidents
 from tocsin.kernel import config, sql
 from tocsin.kernel.errors import Refused, ensure
 from tocsin.mail import actions as mail
@@ -19,7 +20,8 @@ from tocsin.mail.types import Template
 from tocsin.staff import queries as staff
 
 from . import order, policy
-from .models import Batch, Lane, Mailing, Merged, Variant
+from .models import Batch, Lane, Mailing, Merged, Notice, Variant
+from .text import languages
 
 ACT = "notices.start"
 WORK_MEM = "256MB"  # for the one sort by mailbox: 24 million rows of about 80 bytes
@@ -36,8 +38,8 @@ class Plan:
 
 
 def template_of(v: Variant) -> Template:
-    """Return a variant compiled as it will be sent."""
-    return mail.compile_template(subject=v.subject, text=v.text, html=v.html)
+    """Return a variant compiled as it will be sent; without HTML it is plain text alone."""
+    return mail.compile_template(subject=v.subject, text=v.text, html=v.html or None)
 
 
 def dkim_name() -> str:
@@ -48,27 +50,8 @@ def dkim_name() -> str:
 
 def freeze(mailing: Mailing, *, at: datetime) -> None:
     """Write lanes, blocks and merged accounts of a new mailing. Joins the caller's transaction; about a minute for 24 million people."""
-    variants = list(Variant.objects.filter(notice_id=mailing.notice_id).order_by("pk"))
-    default = next(v for v in variants if not v.jurisdictions)
-    own = [(j, v.pk) for v in variants for j in v.jurisdictions]
     limits = config.current().mail
-    with connection.cursor() as cursor:
-        # The lanes were never analysed, so the planner would loop over all of them for each person.
-        cursor.execute("SELECT set_config('work_mem', %s, true), set_config('enable_nestloop', 'off', true)", [WORK_MEM])
-    cohorts, ranks, locks = order.of_cohorts(mailing)
-    people = sql.execute(
-        "notices",
-        "freeze_people",
-        cohorts=cohorts,
-        ranks=ranks,
-        locks=locks,
-        waves=mailing.waves,
-        exposure=mailing.exposure,
-        default_variant=default.pk,
-        jurisdictions=[j for j, _ in own],
-        variants=[v for _, v in own],
-        letter_lane=policy.LETTER_LANE,
-    )
+    people = place(mailing.notice_id, exposure=mailing.exposure, ranked=order.of_cohorts(mailing), waves=mailing.waves)
     sql.execute(
         "notices",
         "freeze_lanes",
@@ -89,6 +72,44 @@ def freeze(mailing: Mailing, *, at: datetime) -> None:
     mailing.recipients = mailing.manifest["recipients"]
     ensure(people == mailing.recipients + mailing.merged, "each exposed person is a recipient or is told with one")
     mailing.save(update_fields=["merged", "manifest", "recipients", "gates"])
+
+
+Ranked = tuple[list[int], list[int], list[int]]  # cohorts, their ranks and locks, in one order (`order.of_cohorts`)
+
+
+def place(notice: int, *, exposure: int, ranked: Ranked = ([], [], []), waves: bool = False) -> int:
+    """Put each of an exposure's people into notices_freezing, with text, provider and mailbox; return how many. Joins the caller's
+    transaction, and the table ends with it.
+    """
+    choices = choices_of(notice, exposure=exposure)
+    with connection.cursor() as cursor:
+        # The lanes were never analysed, so the planner would loop over all of them for each person.
+        cursor.execute("SELECT set_config('work_mem', %s, true), set_config('enable_nestloop', 'off', true)", [WORK_MEM])
+    return sql.execute(
+        "notices",
+        "freeze_people",
+        exposure=exposure,
+        jurisdictions=[c.jurisdiction for c in choices],
+        locales=[c.locale for c in choices],
+        variants=[c.variant for c in choices],
+        texts=[c.text for c in choices],
+        cohorts=ranked[0],
+        ranks=ranked[1],
+        locks=ranked[2],
+        waves=waves,
+        several=len({c.variant for c in choices}) > len({c.text for c in choices}),
+        letter_lane=policy.LETTER_LANE,
+    )
+
+
+def choices_of(notice: int, *, exposure: int) -> list[languages.Choice]:
+    """Return which variant of a notice each reader of an exposure gets, by jurisdiction and language."""
+    variants = [
+        languages.Words(v.pk, v.key, v.locale, tuple(v.jurisdictions), v.translation_of, v.headed)
+        for v in Variant.objects.filter(notice_id=notice).order_by("pk")
+    ]
+    defaults = Notice.objects.values_list("languages", flat=True).get(pk=notice)
+    return languages.choices(variants, {c.jurisdiction for c in incidents.exposure(exposure).cohorts}, defaults=defaults)
 
 
 def _shape(mailing: Mailing) -> None:
@@ -122,12 +143,17 @@ def _lines(mailing: Mailing) -> list[policy.BlockLine]:
 def _manifest(mailing: Mailing, variants: list[Variant], lines: list[policy.BlockLine]) -> tuple[dict[str, Any], dict[str, Template]]:
     templates = {v.key: template_of(v) for v in variants}
     digests = {key: t.digest.hex() for key, t in templates.items()}
+    by_language: dict[str, list[str]] = {}
+    for v in variants:
+        by_language.setdefault(v.locale, []).append(v.key)
     made = policy.manifest(
         mailing=mailing.pk,
         notice=mailing.notice_id,
         incident=mailing.incident,
         exposure=mailing.exposure,
         variants=digests,
+        languages=by_language,
+        reviews=mailing.reviews,
         lines=lines,
         merged=mailing.merged,
         dkim=dkim_name(),

@@ -27,19 +27,27 @@ class BitCount(models.Func):
 
 
 class Notice(models.Model):
-    """A text for the people of one incident. Never changed: a new text is a new version."""
+    """A text for the people of one incident. Never changed: a new text is a new version.
+
+    `languages`: jurisdiction -> the language of readers whose own is not known. `facts`: key -> the id of the ledger's fact that fills it.
+    """
 
     incident = models.IntegerField()
     version = models.IntegerField()
     created_at = models.DateTimeField()
     created_by = models.TextField()
+    languages = models.JSONField(default=dict)
+    facts = models.JSONField(default=dict)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["incident", "version"], name="notices_notice_version")]
 
 
 class Variant(models.Model):
-    """One text of a notice, all its slots filled but those that differ from person to person."""
+    """One text of a notice, all its slots filled but those that differ from person to person.
+
+    `translation_of`: the key of the variant that this one says in another language. `headed`: under the line that names the languages.
+    """
 
     notice = models.ForeignKey(Notice, on_delete=models.PROTECT, related_name="variants")
     key = models.TextField()
@@ -50,10 +58,42 @@ class Variant(models.Model):
     html = models.TextField()
     blocks = models.JSONField()
     allow_links = models.BooleanField()
+    translation_of = models.TextField(default="")
+    headed = models.BooleanField(default=False)
     template_sha256 = models.BinaryField()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["notice", "key"], name="notices_variant_key")]
+
+
+class Review(models.Model):
+    """A reviewer's signature over all texts of one language of an incident's notices. Insert only.
+
+    `sha256` (`text.languages.texts_sha256`) names the texts and not the notice: a new draft that says the same in this language keeps it.
+    `approval` is the statement they signed, by number.
+    """
+
+    incident = models.IntegerField()
+    locale = models.TextField()
+    sha256 = models.TextField()
+    reviewer = models.TextField()
+    approval = models.BigIntegerField(unique=True)
+    reviewed_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["incident", "sha256"], name="notices_review_texts")]
+
+
+class TestMail(models.Model):
+    """A variant that was sent to a seed address. `outbound` is the mail room's, where its state is. Insert only."""
+
+    notice = models.ForeignKey(Notice, on_delete=models.PROTECT, related_name="+")
+    variant = models.ForeignKey(Variant, on_delete=models.PROTECT, related_name="+")
+    outbound = models.BigIntegerField(unique=True)
+    queued_at = models.DateTimeField()
+    queued_by = models.TextField()
+
+    __test__ = False  # no test class, whatever its name begins with
 
 
 class Mailing(models.Model):
@@ -62,6 +102,7 @@ class Mailing(models.Model):
     `gates`: filings that must come before some of its recipients are told ({"gate": LAW.DUTY, "name", "jurisdictions"}), in the order of
     the bits of `Batch.locked`; `overridden`: the LAW.DUTY of those that two people went past.
     `late_until`: until when two people allow it to last beyond `deadline_at`.
+    `reviews`: locale -> [reviewer, approval], as they stood when it was frozen; part of the manifest.
     """
 
     notice = models.ForeignKey(Notice, on_delete=models.PROTECT)
@@ -71,6 +112,7 @@ class Mailing(models.Model):
     recipients = models.BigIntegerField(default=0)
     merged = models.BigIntegerField(default=0)
     manifest = models.JSONField(default=dict)
+    reviews = models.JSONField(default=dict)
     approval = models.BigIntegerField(null=True)
     connections = models.IntegerField()
     retry_first_s = models.FloatField()

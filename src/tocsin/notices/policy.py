@@ -146,11 +146,16 @@ def manifest(
     incident: int,
     exposure: int,
     variants: Mapping[str, str],
+    languages: Mapping[str, Sequence[str]],
+    reviews: Mapping[str, Sequence[str | int]],
     lines: Sequence[BlockLine],
     merged: int,
     dkim: str,
 ) -> dict[str, Any]:
-    """Return exactly what a start means: texts, recipients, counts, exposure, and the name of the signing key. JSON without floats."""
+    """Return exactly what a start means: texts, recipients, counts, exposure, and the name of the signing key. JSON without floats.
+
+    `variants`: key -> hash of its template; `languages`: locale -> the keys of its variants; `reviews`: locale -> (reviewer, approval).
+    """
     by_lane: dict[str, int] = {}
     for b in lines:
         by_lane[b.provider] = by_lane.get(b.provider, 0) + b.n
@@ -161,6 +166,8 @@ def manifest(
         "incident": incident,
         "exposure": exposure,
         "variants": dict(sorted(variants.items())),
+        "languages": {locale: {key: variants[key] for key in sorted(keys)} for locale, keys in sorted(languages.items())},
+        "reviews": {locale: list(by) for locale, by in sorted(reviews.items())},
         "blocks": len(lines),
         "blocks_sha256": blocks_sha256(lines),
         "recipients": sum(by_lane.values()),

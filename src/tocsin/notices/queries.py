@@ -14,11 +14,28 @@ from tocsin.kernel.errors import NotFound, Unavailable
 from tocsin.mail import queries as mail
 from tocsin.subjects import queries as subjects
 
-from . import alerts, casecode, forecast, order, policy
+from . import alerts, casecode, forecast, order, policy, rehearsal
 from .models import Batch, BitCount, Lane, Mailing, Notice, Receipt, RecipientException, SitePublication
+from .rehearsal import preview_cohort, start_counts, tests
+from .reviews import states as languages
 from .sending import code_key, quota_now
-from .text import gates, readability
+from .text.elements import words_of
 from .types import Doubted, LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, ReplyClass, Sent, SiteNotice
+
+__all__ = [
+    "incidents_sending",
+    "languages",
+    "latest_status",
+    "notices",
+    "preview",
+    "preview_cohort",
+    "site_notice",
+    "start_counts",
+    "status",
+    "tests",
+    "was_sent",
+    "words_of",
+]
 
 RATE_WINDOW_S = 60.0
 SHOWN_MAX = 200
@@ -165,13 +182,7 @@ def preview(notice: int) -> list[PreviewText]:
     found = Notice.objects.filter(pk=notice).first()
     if found is None:
         raise NotFound(f"no notice {notice}")
-    shown = {"name": "Jordan Sample", "case_code": "ABCDE-FGHJK", "references": "C-0001"}
-    texts = []
-    for v in found.variants.order_by("pk"):
-        text, html = (gates.SLOT.sub(lambda m: shown.get(m.group(1), m.group(0)), part) for part in (v.text, v.html))
-        r = readability.measure(text)
-        texts.append(PreviewText(variant=v.key, subject=v.subject, text=text, html=html, grade=r.grade, flesch=r.flesch, words=r.words))
-    return texts
+    return [rehearsal.shown(v, rehearsal.made_up(v)) for v in found.variants.order_by("pk")]
 
 
 def site_notice() -> SiteNotice | None:

@@ -41,6 +41,7 @@ from django.db.models.functions import Now
 
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType, SubjectEvent
+from tocsin.incidents import queries as incidents
 from tocsin.kernel import clock, config, jobs, sql
 from tocsin.kernel.errors import Refused, Unavailable
 from tocsin.kernel.sealing import lookup_digest
@@ -52,6 +53,7 @@ from tocsin.subjects.types import Contactable
 
 from . import casecode, frozen, lanes, policy
 from .models import Batch, Lane, Mailing, Merged, Receipt, RecipientException, Shipped
+from .text.elements import element_words
 from .types import MailingState, Retry
 
 ACTOR = "sender"
@@ -281,6 +283,8 @@ class Block:
         self.began_at, self.n_tried = clock.monotonic(), 0
         self.retry = Retry(first_s=mailing.retry_first_s, tries_max=mailing.retry_tries_max)
         self.variant = batch.variant.key
+        self.locale = batch.variant.locale
+        self.wants_elements = "elements" in plan.templates[self.variant].slot_names
         self.tried = policy.places(bytes(batch.tried))
         self.doubted = policy.places(bytes(batch.doubted))
         self.deferred = {x.place: x for x in RecipientException.objects.filter(batch=batch, state="deferred")}
@@ -430,6 +434,7 @@ class Block:
         self.people = {c.subject: c for c in subjects.contactables([s for n in due for s in self._told(n)])}
         self.salts = {c.subject: c.salt for c in self.people.values()}
         key, made, gone = code_key(), [], []
+        reached = self._reached([s for n in due for s in self._told(n)]) if self.wants_elements else {}
         for n in due:
             person = self.people.get(self.batch.subjects[n])
             if person is None:
@@ -440,10 +445,15 @@ class Block:
                 "name": policy.vetted(person.name.reveal(), instead=NAMELESS),
                 "case_code": casecode.encode(key, block=self.batch.pk, place=n),
                 "references": policy.references([a.external_id for a in accounts]),
+                **({"elements": element_words(reached, self._told(n), locale=self.locale)} if self.wants_elements else {}),
             }
             self.rendered[n] = self._rendered(person.salt, slots)
             made.append(Recipient(n=n, address=person.address.reveal(), slots=slots, key=self._key(n)))
         return made, gone
+
+    def _reached(self, people: list[int]) -> dict[int, int]:
+        """Return what was readable of each person, by the exposure that the signed manifest names and that nothing can change."""
+        return {s: clear for s, (clear, _) in incidents.elements_of(self.plan.manifest["exposure"], people).items()}
 
     def _key(self, n: int) -> str:
         return f"{self.mailing.incident}:{self.batch.subjects[n]}:{self.mailing.notice_id}"

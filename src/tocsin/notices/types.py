@@ -23,7 +23,10 @@ class MailingState(StrEnum):
 class VariantTexts:
     """One text of a notice. `jurisdictions`: whom it is for; empty means everybody without a variant of their own.
 
-    `blocks` maps each heading of the text to the content blocks under it (`policy.BLOCKS`).
+    `blocks` maps each heading of the text to the content blocks under it (`policy.BLOCKS`). `html` may be empty: then the mail is plain text
+    alone. It may be left to `draft`: `layout` puts the text into a layout of ours, `mjml` is a layout of the company's own, of which the
+    text is read too if none is given. `translation_of`: the key of the variant that this one says in another language, for the same readers.
+    `headed`: the same text under the line that says where to read it in other languages; `draft` makes these itself.
     """
 
     key: str
@@ -34,14 +37,22 @@ class VariantTexts:
     jurisdictions: tuple[str, ...] = ()
     blocks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     allow_links: bool = False
+    mjml: str = ""
+    layout: str = ""
+    translation_of: str = ""
+    headed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeTexts:
-    """All variants of a notice, and the facts that fill `{{fact:key}}`."""
+    """All variants of a notice, and the facts that fill `{{fact:key}}`.
+
+    `languages`: jurisdiction (or its country) -> the language for readers there of whom no language is known; the default variant's elsewhere.
+    """
 
     variants: tuple[VariantTexts, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
+    languages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +87,30 @@ class NoticeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageInfo:
+    """One language of a notice. `needs_review`: it is not the notice's own, so it goes out only under a reviewer's signature.
+
+    `sha256` names exactly what is reviewed: subject, text and HTML of every variant in this language. `reviewed_by` is None while no
+    signature over it verifies; `waiting`: the approval that a reviewer was asked to sign, while it is open.
+    """
+
+    locale: str
+    variants: tuple[str, ...]
+    sha256: str
+    needs_review: bool
+    reviewed_by: str | None = None
+    approval: int | None = None
+    waiting: int | None = None
+
+    @property
+    def releasable(self) -> bool:
+        """Return whether the language may go out, as far as its own reviewer is concerned."""
+        return not self.needs_review or self.reviewed_by is not None
+
+
+@dataclass(frozen=True, slots=True)
 class PreviewText:
-    """A variant as one recipient would get it, with made-up slot values."""
+    """A variant as one recipient would get it. The values of its slots are made up, or masked, unless a named person's were asked for."""
 
     variant: str
     subject: str
@@ -86,6 +119,49 @@ class PreviewText:
     grade: float
     flesch: float
     words: int
+    locale: str = "en"
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartCounts:
+    """What a start would do now, counted by the same statements that freeze a mailing, and nothing of it kept.
+
+    people = recipients + merged; recipients = by_mail + letters. `by_language` and `by_variant` count recipients, `by_provider` those by
+    mail. `language_unknown`: recipients whose language nobody knows, or that the notice does not have; they get the headed text.
+    """
+
+    notice: int
+    incident: int
+    exposure: int
+    people: int
+    recipients: int
+    merged: int
+    by_mail: int
+    letters: int
+    language_unknown: int
+    by_language: Mapping[str, int]
+    by_variant: Mapping[str, int]
+    by_provider: Mapping[str, int]
+    languages: tuple[LanguageInfo, ...]
+    hard_findings: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TestMail:
+    """A variant sent to a seed address: never a recipient, in no count of a mailing. `state` as in mail: waiting, sent, deferred, bounced."""
+
+    __test__ = False  # no test class, whatever its name begins with
+
+    id: int
+    notice: int
+    variant: str
+    state: str
+    code: int
+    reason: str
+    queued_at: datetime
+    queued_by: str
 
 
 @dataclass(frozen=True, slots=True)

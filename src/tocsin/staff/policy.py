@@ -16,7 +16,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 DOMAIN = b"tocsin-approval/1\n"
-NEEDS = 2  # different people, always
+NEEDS = 2  # different people, for every act
+# One named person states what they have read; nothing happens by it, and the act that builds on it still needs two.
+STATEMENTS = frozenset({"notices.review"})
 # Each role named must be held by one of the signers.
 RULES: dict[str, tuple[str, ...]] = {
     "incidents.declare": ("commander",),
@@ -31,6 +33,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "notices.release_lane": ("communications",),
     "notices.allow_late": ("legal",),
     "notices.override_order": ("legal",),
+    "notices.review": (),
     "obligations.close": ("legal",),
     "support.release": ("support_lead",),
 }
@@ -62,11 +65,16 @@ def valid(signature: bytes, *, digest: bytes, public_key: bytes) -> bool:
     return True
 
 
+def needs(act: str) -> int:
+    """Return how many different people must sign: two for an act, one for a statement."""
+    return 1 if act in STATEMENTS else NEEDS
+
+
 def missing(act: str, signers: Mapping[str, Iterable[str]]) -> list[str]:
     """Return what still lacks, in words, given the valid signers and their roles; empty when the act may proceed."""
     lacks = []
-    if len(signers) < NEEDS:
-        lacks.append(f"{NEEDS - len(signers)} more signature(s)")
+    if len(signers) < needs(act):
+        lacks.append(f"{needs(act) - len(signers)} more signature(s)")
     held = {role for roles in signers.values() for role in roles}
     lacks += [f"a signature of the role {role}" for role in RULES[act] if role not in held]
     return lacks

@@ -104,7 +104,7 @@ def _info(a: Approval) -> ApprovalInfo:
         digest=bytes(a.digest),
         payload=a.payload,
         signed_by=tuple(sorted(signers)),
-        needs=policy.NEEDS,
+        needs=policy.needs(a.act),
         roles=policy.RULES[a.act],
         granted=not policy.missing(a.act, signers),
         requested_by=a.requested_by,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from tocsin.cli import output
 from tocsin.cli.session import actor, estate, load
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 @app_.command()
 def draft(folder: Path, incident: Annotated[int, typer.Option(help="The incident it is about.")]) -> None:
-    """Store a notice from a folder (notice.toml, notice.txt, notice.html)."""
+    """Store a notice from a folder: notice.toml, and the texts it names (plain text, MJML or HTML)."""
     from tocsin.notices import actions
 
     with estate():
@@ -42,22 +43,121 @@ def check(notice: int) -> None:
 
 
 @app_.command()
-def preview(notice: int) -> None:
-    """Show each variant as a made-up customer would read it."""
-    from tocsin.notices import queries
+def preview(
+    notice: int,
+    jurisdiction: Annotated[str, typer.Option(help="What a reader there gets, as in US-MA or CA-QC.")] = "",
+    language: Annotated[str, typer.Option(help="The reader's language; without it, one whose language nobody knows.")] = "",
+    element: Annotated[list[str] | None, typer.Option(help="A kind of data that was reached of them; may be given several times.")] = None,
+    person: Annotated[str, typer.Option(help="What one customer would read, by the company's own number. Recorded.")] = "",
+    reveal: Annotated[bool, typer.Option("--reveal", help="With --person: name and number in clear.")] = False,
+) -> None:
+    """Show each text as a made-up customer would read it; or what one cohort, or one customer, gets."""
+    from tocsin.kernel.errors import BadInput
+    from tocsin.notices import actions, queries
 
+    if person and (jurisdiction or language or element):
+        raise BadInput.of("--person", person, "a person, or a jurisdiction with a language, not both")
     with estate():
-        found = queries.preview(notice)
-    output.emit(found, table="\n\n".join(f"Subject: {p.subject}\n\n{p.text}\n\n({p.words} words, grade {p.grade:.1f})" for p in found))
+        if person:
+            found = [actions.preview_person(notice, external_id=person, reveal=reveal, at=clock.now(), by=actor())]
+        elif jurisdiction or language or element:
+            found = [queries.preview_cohort(notice, jurisdiction=jurisdiction or "ZZ", locale=language, elements=element or ())]
+        else:
+            found = queries.preview(notice)
+    pages = [
+        f"{p.variant} ({p.locale}){': ' + p.why if p.why else ''}\n\nSubject: {p.subject}\n\n{p.text}\n({p.words} words, grade {p.grade:.1f})"
+        for p in found
+    ]
+    output.emit(found, table=escape("\n\n".join(pages)))
 
 
 @app_.command()
-def start(notice: int, approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None) -> None:
-    """Freeze the recipients and send. The first call asks for the approval of exactly that and exits 3."""
+def languages(notice: int) -> None:
+    """Show the languages of a notice, and who has signed each translation."""
+    from tocsin.notices import queries
+
+    with estate():
+        found = queries.languages(notice)
+    lines = [
+        (x.locale, ", ".join(x.variants), "its own" if not x.needs_review else x.reviewed_by or "nobody yet", x.waiting or "", x.sha256[:16])
+        for x in found
+    ]
+    output.emit(found, table=output.rows(f"Notice {notice}", ("language", "texts", "read and signed by", "approval waiting", "digest"), lines))
+
+
+@app_.command()
+def review(
+    notice: int,
+    language: Annotated[str, typer.Option(help="The translation that was read.")],
+    reviewer: Annotated[str, typer.Option(help="The operator who read it; not the one who drafted the notice.")],
+    approval: Annotated[int | None, typer.Option(help="The approval that the reviewer has signed.")] = None,
+) -> None:
+    """Record who has read a translation. The first call asks for the reviewer's signature over exactly these texts and exits 3."""
     from tocsin.notices import actions
 
     with estate():
-        output.emit({"mailing": actions.start(notice, approval=approval, at=clock.now(), by=actor())})
+        output.emit(actions.review(notice, locale=language, reviewer=reviewer, approval=approval, at=clock.now(), by=actor()))
+
+
+@app_.command("test-send")
+def send_test(
+    notice: int,
+    to: Annotated[list[str], typer.Option(help="A seed address of the team; may be given several times.")],
+    variant: Annotated[list[str] | None, typer.Option(help="A text by its key or language; default: all.")] = None,
+) -> None:
+    """Mail a notice to seed addresses, marked as a test. No mailing counts these; `notice tests` shows how they ended."""
+    from tocsin.notices import actions
+
+    with estate():
+        sent = actions.send_test(notice, to=to, variants=variant or (), at=clock.now(), by=actor())
+    output.emit(sent, table=f"{len(sent)} test mail(s) queued: {', '.join(dict.fromkeys(t.variant for t in sent))}")
+
+
+@app_.command()
+def tests(notice: int) -> None:
+    """Show the test mails of a notice and how they ended."""
+    from tocsin.notices import queries
+
+    with estate():
+        found = queries.tests(notice)
+    lines = [(t.id, t.variant, t.state, t.code or "", t.reason, f"{t.queued_at:%Y-%m-%d %H:%M}", t.queued_by) for t in found]
+    output.emit(found, table=output.rows(f"Test mails of notice {notice}", ("id", "text", "state", "code", "reason", "queued", "by"), lines))
+
+
+@app_.command()
+def approve(
+    notice: int,
+    key: Annotated[Path, typer.Option(help="The operator's key file, NAME.key.")],
+    name: Annotated[str, typer.Option(help="The operator; default: the file's name.")] = "",
+) -> None:
+    """Sign the start of a notice: over its texts, languages, reviewers, recipients and counts. It starts when two people have signed."""
+    from tocsin.notices import actions
+    from tocsin.staff import queries
+
+    with estate():
+        signed = actions.approve(notice, operator=name or key.stem, key_file=key, at=clock.now())
+        output.emit(queries.approval(signed))
+
+
+@app_.command()
+def start(
+    notice: int,
+    approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count by language, provider and channel what a start would send; send nothing.")] = False,
+) -> None:
+    """Freeze the recipients and send. The first call asks for the approval of exactly that and exits 3."""
+    from tocsin.notices import actions, queries
+
+    with estate():
+        if not dry_run:
+            output.emit({"mailing": actions.start(notice, approval=approval, at=clock.now(), by=actor())})
+            return
+        found = queries.start_counts(notice)
+    lines = [(k, v) for k, v in output.plain(found).items() if not k.startswith("by_") and k != "languages"]
+    lines += [(f"language {k}", v) for k, v in found.by_language.items()] + [(f"text {k}", v) for k, v in found.by_variant.items()]
+    lines += [("by mail", found.by_mail), *((f"provider {k}", v) for k, v in found.by_provider.items())]
+    lines += [(f"translation {x.locale}", x.reviewed_by or "nobody has signed it") for x in found.languages if x.needs_review]
+    output.emit(found, table=output.rows(f"What a start of notice {notice} would do", ("", ""), lines))
 
 
 @app_.command()

@@ -1,7 +1,11 @@
 """Reads a notice from its folder: `notice.toml` beside the texts it names. Every fault at once.
 
-[[variant]]        key, subject, text (file), html (file), locale, jurisdictions, allow_links
+[[variant]]        key, subject, text (file), locale, jurisdictions, allow_links, and how it looks: html (file), mjml (file; then text may be
+                   left out), layout = "standard" (made of the text); none of the three: plain text alone
 [variant.blocks]   "heading" = ["block", …]
+[[variant.translation]]          the variant above in another language: locale, subject, text, html or mjml or layout (default: as above),
+[variant.translation.blocks]     and its own headings
+[languages]        "DE" = "de", "CA-QC" = "fr"     the language where a reader's own is not known; elsewhere that of the default variant
 [site]             text (file), html (file)        optional: the notice for the company's own site
 [facts]            key = "value"                   fills {{fact:key}}
 """
@@ -79,32 +83,71 @@ def read_notice(place: Path) -> NoticeTexts:
     tables = f.value(f.toml, "variant", list, [])
     if not f.faults and not 1 <= len(tables) <= VARIANTS_MAX:
         f.faults.append(Fault("variant", f"{len(tables)} of them", f"1 to {VARIANTS_MAX} tables [[variant]]"))
-    variants = []
+    variants: list[VariantTexts] = []
     for i, table in enumerate(tables):
         at = f"variant[{i}]"
         if not isinstance(table, dict):
             f.faults.append(Fault(at, repr(table), "a table [[variant]]"))
             continue
-        unknown = table.keys() - {"key", "subject", "text", "html", "locale", "jurisdictions", "allow_links", "blocks"}
-        f.faults += [Fault(f"{at}.{k}", repr(table[k]), "no such key") for k in sorted(unknown)]
-        text, html = f.value(table, f"{at}.text", str), f.value(table, f"{at}.html", str)
-        blocks = f.value(table, f"{at}.blocks", dict, {})
-        variants.append(
-            VariantTexts(
-                key=f.value(table, f"{at}.key", str, "default"),
-                subject=f.value(table, f"{at}.subject", str),
-                text=f.content(f"{at}.text", text) if text else "",
-                html=f.content(f"{at}.html", html) if html else "",
-                locale=f.value(table, f"{at}.locale", str, "en"),
-                jurisdictions=f.strings(f"{at}.jurisdictions", table.get("jurisdictions", [])),
-                blocks={str(h): f.strings(f"{at}.blocks.{h}", b) for h, b in blocks.items()},
-                allow_links=f.value(table, f"{at}.allow_links", bool, False),
-            )
-        )
+        variants += _variant(f, at, table)
+    if not f.faults and len(variants) > VARIANTS_MAX:
+        f.faults.append(Fault("variant", f"{len(variants)} texts with their translations", f"at most {VARIANTS_MAX}"))
+    languages = f.value(f.toml, "languages", dict, {})
+    f.faults += [Fault(f"languages.{k}", repr(v), "a language, as in \"DE\" = \"de\"") for k, v in languages.items() if not isinstance(v, str)]
     facts = f.facts()
     if f.faults:
         raise BadInput(f.faults)
-    return NoticeTexts(variants=tuple(variants), facts=facts)
+    return NoticeTexts(variants=tuple(variants), facts=facts, languages={k: v for k, v in languages.items() if isinstance(v, str)})
+
+
+_TEXT = frozenset({"subject", "text", "html", "mjml", "layout", "locale", "blocks"})
+_VARIANT = _TEXT | {"key", "jurisdictions", "allow_links", "translation"}
+
+
+def _variant(f: _Folder, at: str, table: Mapping[str, Any]) -> list[VariantTexts]:
+    """Return a variant of the file and its translations."""
+    f.faults += [Fault(f"{at}.{k}", repr(table[k]), "no such key") for k in sorted(table.keys() - _VARIANT)]
+    v = VariantTexts(
+        key=f.value(table, f"{at}.key", str, "default"),
+        locale=f.value(table, f"{at}.locale", str, "en"),
+        jurisdictions=f.strings(f"{at}.jurisdictions", table.get("jurisdictions", [])),
+        allow_links=f.value(table, f"{at}.allow_links", bool, False),
+        **_texts(f, at, table, layout=""),
+    )
+    made = [v]
+    for i, other in enumerate(f.value(table, f"{at}.translation", list, [])):
+        there = f"{at}.translation[{i}]"
+        if not isinstance(other, dict):
+            f.faults.append(Fault(there, repr(other), "a table [[variant.translation]]"))
+            continue
+        f.faults += [Fault(f"{there}.{k}", repr(other[k]), "no such key") for k in sorted(other.keys() - _TEXT)]
+        locale = f.value(other, f"{there}.locale", str)
+        made.append(
+            VariantTexts(
+                key=f"{v.key}.{locale}",
+                locale=locale,
+                jurisdictions=v.jurisdictions,
+                allow_links=v.allow_links,
+                translation_of=v.key,
+                **_texts(f, there, other, layout=v.layout if not {"html", "mjml"} & other.keys() else ""),
+            )
+        )
+    return made
+
+
+def _texts(f: _Folder, at: str, table: Mapping[str, Any], *, layout: str) -> dict[str, Any]:
+    """Return the words of a variant or translation, read from the files that its table names."""
+    looks = [k for k in ("html", "mjml", "layout") if k in table]
+    if len(looks) > 1:
+        f.faults.append(Fault(at, " and ".join(looks), "one of html, mjml, layout, or none for plain text alone"))
+    blocks = f.value(table, f"{at}.blocks", dict, {})
+    files = {k: f.value(table, f"{at}.{k}", str, "" if k != "text" or "mjml" in table else None) for k in ("text", "html", "mjml")}
+    return {
+        "subject": f.value(table, f"{at}.subject", str),
+        "layout": f.value(table, f"{at}.layout", str, layout),
+        "blocks": {str(h): f.strings(f"{at}.blocks.{h}", b) for h, b in blocks.items()},
+        **{k: f.content(f"{at}.{k}", name) if name else "" for k, name in files.items()},
+    }
 
 
 def read_site(place: Path) -> tuple[SiteTexts, dict[str, str]]:

@@ -10,9 +10,9 @@ from tocsin.credentials import queries as credentials_now
 from tocsin.credentials.types import LOGIN_CHARS_MAX, TOKEN_SHAPE
 from tocsin.kernel import clock, config
 from tocsin.kernel.errors import BadInput
+from tocsin.notices.queries import words_of
 
 from .dead import dead, source_of
-from .elements import words_of
 from .page import SeeOther, page, put_cookie, seal
 
 COOKIE = "tocsin_affected"

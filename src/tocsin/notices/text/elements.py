@@ -1,11 +1,19 @@
-"""Kinds of data in words that their owner uses; the codes are those of the inventory, whose numbering is published."""
+"""Kinds of data in words that their owner uses, in the languages of the catalogues; the codes are those of the inventory, whose numbering is published."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 
+from django.conf import settings
+from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+
+from tocsin.inventory.types import codes_of
+
+from .languages import language
 
 WORDS: Mapping[str, Promise] = {
     "name": _("your name"),
@@ -57,6 +65,26 @@ WORDS: Mapping[str, Promise] = {
 }
 
 
+_COMMA = {"zh": "、"}
+
+
 def words_of(codes: Iterable[str]) -> list[str]:
-    """Return kinds of data in the language of this request, in the order of the codes. A code that is not in the list is other data."""
+    """Return kinds of data in the active language, in the order of the codes. A code that is not in the list is other data."""
     return list(dict.fromkeys(str(WORDS.get(code, WORDS["other_personal"])) for code in codes))
+
+
+def element_words(reached: Mapping[int, int], accounts: Sequence[int], *, locale: str) -> str:
+    """Return what a notice says was reached of the accounts at one mailbox, of all of them together, in one line of the notice's language.
+
+    `reached`: account -> mask of elements. In a language that nobody translated the kinds into, English.
+    """
+    mask = functools.reduce(operator.or_, (reached.get(a, 0) for a in accounts), 0)
+    return listed(codes_of(mask), locale=locale)
+
+
+@functools.lru_cache(maxsize=4096)
+def listed(codes: tuple[str, ...], *, locale: str) -> str:
+    """Return kinds of data as one line in a language."""
+    code = language(locale)
+    with translation.override(next((known for known, name in settings.LANGUAGES if language(known) == code), "en")):
+        return _COMMA.get(code, ", ").join(words_of(codes))
