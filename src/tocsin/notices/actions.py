@@ -20,7 +20,7 @@ from tocsin.obligations import queries as obligations
 from tocsin.staff import actions as staff_actions
 from tocsin.staff import queries as staff
 
-from . import compose, failures, frozen, order, policy, reviews, sending
+from . import compose, editing, failures, frozen, order, policy, reviews, sending
 from .decisions import allow_late, override_order, wake
 from .failures import queue_letters, record_failure, take_bounces
 from .lanes import release as release_lane
@@ -75,7 +75,8 @@ def draft(*, incident: int, template: Path | NoticeTexts, at: datetime, by: str)
         list(Notice.objects.select_for_update().filter(incident=incident))
         version = (Notice.objects.filter(incident=incident).aggregate(m=Max("version"))["m"] or 0) + 1
         notice = Notice.objects.create(
-            incident=incident, version=version, created_at=at, created_by=by, languages=dict(texts.languages), facts=pins
+            incident=incident, version=version, created_at=at, created_by=by, languages=dict(texts.languages), facts=pins,
+            source=editing.as_json(texts),
         )
         digests = {}
         for v in variants:

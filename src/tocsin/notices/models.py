@@ -30,6 +30,7 @@ class Notice(models.Model):
     """A text for the people of one incident. Never changed: a new text is a new version.
 
     `languages`: jurisdiction -> the language of readers whose own is not known. `facts`: key -> the id of the ledger's fact that fills it.
+    `source`: the texts as they were written, slots and all (`editing.as_json`), so that they can be edited on.
     """
 
     incident = models.IntegerField()
@@ -38,6 +39,7 @@ class Notice(models.Model):
     created_by = models.TextField()
     languages = models.JSONField(default=dict)
     facts = models.JSONField(default=dict)
+    source = models.JSONField(default=dict)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["incident", "version"], name="notices_notice_version")]

@@ -15,6 +15,7 @@ from tocsin.mail import queries as mail
 from tocsin.subjects import queries as subjects
 
 from . import alerts, casecode, forecast, order, policy, rehearsal
+from .editing import source, tried
 from .models import Batch, BitCount, Lane, Mailing, Notice, Receipt, RecipientException, SitePublication
 from .rehearsal import preview_cohort, start_counts, tests
 from .reviews import states as languages
@@ -30,9 +31,11 @@ __all__ = [
     "preview",
     "preview_cohort",
     "site_notice",
+    "source",
     "start_counts",
     "status",
     "tests",
+    "tried",
     "was_sent",
     "words_of",
 ]

@@ -29,7 +29,7 @@ from . import compose, frozen, policy, reviews
 from .models import Notice, TestMail, Variant
 from .text import gates, languages, readability
 from .text.elements import listed
-from .types import PreviewText, StartCounts
+from .types import PreviewText, StartCounts, VariantTexts
 from .types import TestMail as TestMailInfo
 
 SEEDS_MAX = 20
@@ -50,7 +50,7 @@ def masked(value: str) -> str:
     return _WORD.sub(lambda m: hidden(m.group(0)), value)
 
 
-def shown(v: Variant, values: Mapping[str, str], *, why: str = "") -> PreviewText:
+def shown(v: Variant | VariantTexts, values: Mapping[str, str], *, why: str = "") -> PreviewText:
     """Return a variant with these values in its slots."""
 
     def fill(text: str, *, is_html: bool = False) -> str:
@@ -64,7 +64,7 @@ def shown(v: Variant, values: Mapping[str, str], *, why: str = "") -> PreviewTex
     )  # fmt: skip
 
 
-def made_up(v: Variant, codes: Sequence[str] = SAMPLE_ELEMENTS) -> dict[str, str]:
+def made_up(v: Variant | VariantTexts, codes: Sequence[str] = SAMPLE_ELEMENTS) -> dict[str, str]:
     """Return values of nobody for the slots of a variant."""
     return {**MADE_UP, "elements": listed(tuple(codes), locale=v.locale)}
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tocsin.kernel.errors import Fault
+
 
 class MailingState(StrEnum):
     """Where a mailing stands: frozen and waiting for signatures, being sent, held, or over."""
@@ -106,6 +108,20 @@ class LanguageInfo:
     def releasable(self) -> bool:
         """Return whether the language may go out, as far as its own reviewer is concerned."""
         return not self.needs_review or self.reviewed_by is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What becomes of texts that are being edited: faults keep them from being stored, findings from being sent; nothing is written down.
+
+    `preview`: the text in hand as a made-up customer would read it, None while it has faults. `blocks`: (content block, held, wanted by what);
+    `wanted` is "" for one that nothing asks for.
+    """
+
+    faults: tuple[Fault, ...]
+    findings: tuple[Finding, ...]
+    preview: PreviewText | None
+    blocks: tuple[tuple[str, bool, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(model_name='notice', name='languages', field=models.JSONField(default=dict)),
         migrations.AddField(model_name='notice', name='facts', field=models.JSONField(default=dict)),
+        migrations.AddField(model_name='notice', name='source', field=models.JSONField(default=dict)),
         migrations.AddField(model_name='variant', name='translation_of', field=models.TextField(default='')),
         migrations.AddField(model_name='variant', name='headed', field=models.BooleanField(default=False)),
         migrations.AddField(model_name='mailing', name='reviews', field=models.JSONField(default=dict)),

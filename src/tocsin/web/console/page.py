@@ -19,6 +19,7 @@ ROOMS = (
     ("/", "Incident", "i"),
     ("/cutover", "Cutover", "c"),
     ("/mailing", "Mailing", "m"),
+    ("/notices", "Notices", "o"),
     ("/desk", "Desk", "d"),
     ("/approvals", "Approvals", "a"),
     ("/log", "Log", "l"),
@@ -30,7 +31,7 @@ def page(template: str, context: dict[str, Any], request: HttpRequest, *, status
     """Return a page of the console with the room links."""
     here = max((url for url, _, _ in ROOMS if request.path.startswith(url)), key=len, default="/")
     if here == "/":  # an incident's own
-        here = next((room for room in ("/cutover", "/mailing") if room in request.path), here)
+        here = next((room for room in ("/cutover", "/mailing", "/notices") if room in request.path), here)
     links = [{"url": url, "name": name, "key": key, "here": url == here} for url, name, key in ROOMS]
     return render(request, f"console/{template}.html", {**context, "links": links}, status=status)
 

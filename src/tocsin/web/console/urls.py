@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import approvals, cutover, desk, incident, log, mailing, sign_in
+from . import approvals, cutover, desk, incident, log, mailing, notices, sign_in
 
 urlpatterns = [
     path("sign-in", sign_in.sign_in),
@@ -22,6 +22,13 @@ urlpatterns = [
     path("incidents/<int:incident>/mailing/<int:mailing>/stop", mailing.stop),
     path("incidents/<int:incident>/mailing/<int:mailing>/resume", mailing.resume),
     path("incidents/<int:incident>/mailing/<int:mailing>/release/<int:lane>", mailing.release),
+    path("notices", notices.latest),
+    path("incidents/<int:incident>/notices", notices.list_),
+    path("notices/<int:notice>", notices.edit),
+    path("notices/<int:notice>/check", notices.check),
+    path("notices/<int:notice>/save", notices.save),
+    path("notices/<int:notice>/mail", notices.mail),
+    path("notices/<int:notice>/review", notices.review),
     path("cutover", cutover.latest),
     path("incidents/<int:incident>/cutover", cutover.show),
     path("incidents/<int:incident>/cutover/live", cutover.live),
