@@ -86,7 +86,7 @@ async def _serve(smtp_port: int, http_port: int, folder: Path, stop: threading.E
             return number
 
         door = Door(personalities, accept)
-        desk = Desk(index, spool, door.count)
+        desk = Desk(index, spool, door.count, personalities)
         try:
             smtp = await loop.create_server(lambda: Session(door), HOST, smtp_port, backlog=BACKLOG)
             http = await asyncio.start_server(desk.serve, HOST, http_port, limit=HEAD_BYTES_MAX, backlog=BACKLOG)

@@ -6,7 +6,9 @@
     GET /api/record?after=ID[&limit=N]   {"record": [{id,at,from,to[],message_id}], "next": ID}: who got what, without opening the mails
     GET /api/counts          {received, deliveries, distinct_message_ids, without_message_id, mailboxes, duplicates[], surplus,
                               returns{waiting,sent,given_up}, smtp{accepted,refused,dropped,connections}}
-    GET /                    the inbox; /box/ADDRESS; /message/ID; /source/ID; /frame/ID (a mail's own HTML, for a sandboxed frame only)
+    GET /api/providers       {seed, providers: [{name, domains[], style, shares{}, did{}}], turned_away: [{at,address,provider,what,reply}]}
+        how each provider behaves and what it did since this office began; the latest recipients who got nothing, oldest first
+    GET /                    the inbox; /providers; /box/ADDRESS; /message/ID; /source/ID; /frame/ID (a mail's own HTML, for a sandboxed frame only)
 
 It answers only to a loopback Host header (no DNS rebinding), only GET and HEAD, and sends a policy that forbids every script and every
 request to elsewhere. One loop serves this and SMTP: a question sees every message whose 250 has left.
@@ -27,6 +29,7 @@ from tocsin.kernel.errors import BadInput
 
 from . import pages
 from .index import Entry, Index
+from .personality import FATES, Personalities
 from .smtp import Counter
 from .spool import Spool
 
@@ -74,8 +77,8 @@ class Ask:
 class Desk:
     """Answers questions from the index and the spool."""
 
-    def __init__(self, index: Index, spool: Spool, count: Counter) -> None:
-        self._index, self._spool, self._count = index, spool, count
+    def __init__(self, index: Index, spool: Spool, count: Counter, personalities: Personalities) -> None:
+        self._index, self._spool, self._count, self._personalities = index, spool, count, personalities
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._open = 0
         self._style = (Path(__file__).parent / "style.css").read_bytes()
@@ -126,7 +129,8 @@ class Desk:
         ask = Ask(segments, {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True, max_num_fields=20).items()})
         routes: dict[tuple[str, int], Callable[[Ask], Answer | Awaitable[Answer]]] = {
             ("api/messages", 2): self._messages, ("api/raw", 3): self._raw, ("api/record", 2): self._record,
-            ("api/counts", 2): self._counts, ("", 1): self._inbox, ("box", 2): self._box, ("message", 2): self._message,
+            ("api/counts", 2): self._counts, ("api/providers", 2): self._api_providers, ("providers", 1): self._providers,
+            ("", 1): self._inbox, ("box", 2): self._box, ("message", 2): self._message,
             ("source", 2): self._source, ("frame", 2): self._frame,
             ("style.css", 1): lambda _: Answer("200 OK", self._style, "text/css; charset=utf-8", {"Cache-Control": "max-age=3600"}),
         }
@@ -190,6 +194,13 @@ class Desk:
         return _json({**counts, "returns": returns, "smtp": {"accepted": tally.accepted, "refused": tally.refused, "dropped": tally.dropped,
                                                              "connections": tally.connections}})
 
+    def _api_providers(self, _: Ask) -> Answer:
+        people, tally = self._personalities, self._count
+        return _json({"seed": people.seed, "providers": [
+            {"name": p.name, "domains": list(p.domains), "style": p.style, "shares": {f: getattr(p, f) for f in FATES if getattr(p, f)},
+             "did": {what: n for (name, what), n in tally.by_provider.items() if name == p.name}} for p in (people.default, *people.providers)],
+            "turned_away": [{**asdict(t), "at": clock.iso(clock.from_us(t.at_us))} for t in tally.turned_away]})
+
     def _entry(self, text: str) -> Entry | None:
         return self._index.entry(int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
@@ -216,7 +227,10 @@ class Desk:
             return _missing()
         letter = self._spool.read(entry.offset, entry.length)
         box = ask.values.get("box", entry.recipients[0]).lower()
-        return _page(pages.message(self._side(ask, box), entry, letter, box=box))
+        return _page(pages.message(self._side(ask, box), entry, letter, box=box, personalities=self._personalities))
+
+    def _providers(self, ask: Ask) -> Answer:
+        return _page(pages.providers(self._side(ask, ""), self._personalities, self._count))
 
     def _source(self, ask: Ask) -> Answer:
         entry = self._entry(ask.segments[1])

@@ -14,6 +14,8 @@ from urllib.parse import quote
 from tocsin.kernel import clock
 
 from .index import Counts, Entry, Mailbox
+from .personality import FATES, Personalities
+from .smtp import Counter
 from .spool import Letter
 
 SIDE_ROWS = 60
@@ -130,7 +132,7 @@ def _frame(side: Side, title: str, main: str) -> str:
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/style.css"></head><body>
 <a class="skip" href="#main">Skip to the messages</a>
 <header><a class="brand" href="/"><span class="mark" aria-hidden="true"></span>Practice post office</a>
-<p class="note">Every receiver of this drill. No letter leaves this house.</p><dl class="tally">{tally}</dl></header>
+<p class="note">Every receiver of this drill. No letter leaves this house. <a href="/providers">How they behave</a></p><dl class="tally">{tally}</dl></header>
 <div class="columns"><nav aria-label="Mailboxes">{_boxes(side)}</nav><main id="main" tabindex="-1">{main}</main></div></body></html>
 """)
 
@@ -172,7 +174,30 @@ def inbox(side: Side, rows: Sequence[Row], *, address: str, older: int | None) -
     return _frame(side, title, f'<h1>{escape(title)}</h1><ol class="list">{"".join(lines)}</ol>{empty}{more}')
 
 
-def message(side: Side, entry: Entry, letter: Letter, *, box: str) -> str:
+def providers(side: Side, personalities: Personalities, count: Counter) -> str:
+    """Return the page of the practice providers: how each behaves, what it did so far, and the latest recipients who got nothing."""
+    rows = []
+    for provider in (personalities.default, *personalities.providers):
+        shares = [f"{fate.replace('_', ' ')} {getattr(provider, fate):.2%}" for fate in FATES if getattr(provider, fate)]
+        limits = [f"{n} messages per connection" for n in [provider.messages_per_connection_max] if n]
+        limits += [f"{n} messages per second, else {provider.penalty_s:g} s of nothing" for n in [provider.rate_per_s_max] if n]
+        did = sorted((what.replace("_", " "), n) for (name, what), n in count.by_provider.items() if name == provider.name)
+        rows.append(f"<tr><th scope=row>{escape(provider.name)}<br><small>{escape(', '.join(provider.domains) or 'everybody else')}</small></th>"
+                    f"<td>{escape(provider.style)}</td><td>{escape(', '.join(shares + limits) or 'takes everything')}</td>"
+                    f"<td>{'<br>'.join(f'{escape(what)} {n:,}' for what, n in did) or 'nothing yet'}</td></tr>")
+    away = [f"<tr><td>{_clock(t.at_us)}</td><td>{escape(t.address)}</td><td>{escape(t.provider)}</td><td>{escape(t.what.replace('_', ' '))}</td>"
+            f"<td>{escape(t.reply) or 'no answer'}</td></tr>" for t in reversed(count.turned_away)]
+    heads = "".join(f"<th scope=col>{name}</th>" for name in ("Provider", "Style", "Shares of recipients", "Since this office began"))
+    latest = "".join(f"<th scope=col>{name}</th>" for name in ("At", "Recipient", "Provider", "What", "The sender heard"))
+    none = '<p class="empty">Nobody was turned away.</p>'
+    table = f'<div class="wide"><table><thead><tr>{latest}</tr></thead><tbody>{"".join(away)}</tbody></table></div>' if away else none
+    return _frame(side, "How the providers behave", (
+        f"<h1>How the providers behave</h1><p>Who gets which fate follows from the seed ({personalities.seed}) and the address alone.</p>"
+        f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        f"<h2>The latest who got nothing</h2>{table}"))
+
+
+def message(side: Side, entry: Entry, letter: Letter, *, box: str, personalities: Personalities) -> str:
     """Return the page of one mail: headers, plain text, its HTML in a sandboxed frame."""
     mail = open_mail(letter.content)
     facts = [("From", mail.sender), ("To", mail.to), ("Reply-To", mail.reply_to), ("Sent", mail.date), ("In reply to", mail.in_reply_to)]
@@ -180,6 +205,7 @@ def message(side: Side, entry: Entry, letter: Letter, *, box: str) -> str:
     envelope = (f"<div><dt>Accepted</dt><dd>{_clock(letter.at_us)}</dd></div>"
                 f"<div><dt>Envelope from</dt><dd>&lt;{escape(letter.sender)}&gt;</dd></div>"
                 f"<div><dt>Envelope to</dt><dd>{escape(', '.join(letter.recipients))}</dd></div>"
+                f"<div><dt>Provider</dt><dd>{escape(_behaviour(entry.recipients[0], personalities))}</dd></div>"
                 f"<div><dt>Message-ID</dt><dd>{escape(entry.message_id) or 'none'}</dd></div>"
                 f"<div><dt>DKIM</dt><dd>{'signature present' if mail.signed else 'not signed'}</dd></div>"
                 f"<div><dt>Size</dt><dd>{len(letter.content):,} bytes</dd></div>")
@@ -195,6 +221,13 @@ def message(side: Side, entry: Entry, letter: Letter, *, box: str) -> str:
         f'<dl class="facts">{shown}</dl>{text or ("" if mail.html else "<p class=empty>This mail has no text.</p>")}{html}{parts}'
         f'<details><summary>Envelope and evidence</summary><dl class="facts">{envelope}</dl></details>'
         f'<p class="more"><a href="/source/{entry.id}">Source</a> <a href="/api/raw/{entry.id}">Download (.eml)</a></p></article>'))
+
+
+def _behaviour(address: str, personalities: Personalities) -> str:
+    """Return which provider a recipient has, and what that one does with them."""
+    provider = personalities.provider_of(address)
+    fate = personalities.fate(address, provider)
+    return f"{provider.name}, style {provider.style}: {fate.replace('_', ' ') or 'quiet delivery'}"
 
 
 def source(side: Side, entry: Entry, letter: Letter) -> str:

@@ -12,10 +12,13 @@ A recipient has at most one fate. It is found by hashing `seed|address` to a num
     lost_reply  accepted and recorded; the connection drops instead of the 250    first try only
     slow        accepted and recorded; the 250 comes `slow_s` late                every time
     cut         the connection drops in the middle of DATA; nothing is recorded   first try only
+    refused     the content is refused with 550 after its final dot               every time
+    delayed     accepted and recorded; a report of delay (RFC 3464) follows       a warning, no failure
 
-Beside the shares a provider may close a connection with 421 after `messages_per_connection_max` messages to it.
-Shares are chosen for practice, not measured. The texts are our own words for what large receivers say; what is kept from them is the
-shape: with and without an enhanced code, on one line and on several, with the receiver's ticket numbers.
+Beside the shares a provider may close a connection with 421 after `messages_per_connection_max` messages to it, and may take no more than
+`rate_per_s_max` messages a second: whoever sends more hears its throttle, and once it said so it says so for `penalty_s` to everything (as
+Yahoo's TSS04). These two follow from what is sent and when; everything else from the seed.
+A provider speaks in its `style` (`office/styles.py`). Shares are chosen for practice, not measured.
 Source: mail.md sections 2 and 5; RFC 3463, 3464, 3834, 5321, 5965.
 """
 
@@ -30,38 +33,13 @@ from typing import Any
 
 from tocsin.kernel.errors import BadInput, Fault
 
-FATES = ("unknown", "full", "greylist", "throttle", "dsn", "vacation", "complaint", "lost_reply", "slow", "cut")
-RETURNED = ("dsn", "vacation", "complaint")  # fates after which the office writes back
+from .styles import STYLES
+
+FATES = ("unknown", "full", "greylist", "throttle", "dsn", "vacation", "complaint", "lost_reply", "slow", "cut", "refused", "delayed")
+RETURNED = ("dsn", "vacation", "complaint", "delayed")  # fates after which the office writes back
 PROVIDERS_MAX = 200
 DELAY_S_MAX = 3600.0
 _SPAN = float(1 << 64)
-
-UNKNOWN_TEXTS: tuple[tuple[str, ...], ...] = (
-    ("550 5.1.1 There is no mailbox of that name here; please look for a slip of the pen in the address",),
-    ("550 No such mailbox at this site",),
-    ("550-5.1.1 We looked for the account you wrote to and did not find it.",
-     "550-5.1.1 Check the spelling of the address, and that no blank has crept in.", "550 5.1.1 practice ticket {ticket}"),
-    ("554 delivery error: dd This site has no account for that address [-9] - {ticket}.practice.example",),
-    ("550 5.2.1 The account exists but has been closed by its owner. {ticket}",),
-)
-FULL_TEXTS: tuple[tuple[str, ...], ...] = (
-    ("552 5.2.2 The mailbox has no room left; its owner must clear it first. {ticket}",),
-    ("552 Mailbox full, message not taken",),
-)
-GREYLIST_TEXTS: tuple[tuple[str, ...], ...] = (
-    ("450 4.2.0 First letter from you to this mailbox: greylisted, please come again in {seconds} seconds",),
-    ("450-4.7.1 We have not met before.", "450 4.7.1 Try again in {seconds} seconds and the letter will be taken ({ticket})"),
-    ("450 Recipient is busy, try again later",),
-)
-THROTTLE_TEXTS: tuple[tuple[str, ...], ...] = (
-    ("421 4.7.0 [TSS04] More mail from your address than we expected; deferred for now. {ticket}",),
-    ("421 4.7.28 Unusual rate of mail from your address; slow down and come back",),
-    ("421 Letters from your address are deferred for the moment - {ticket}",),
-)
-LIMIT_TEXTS: tuple[tuple[str, ...], ...] = (
-    ("421 4.7.0 Enough messages on this connection; closing it, open another",),
-    ("421 Limit of messages per connection reached, closing the channel",),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +48,7 @@ class Provider:
 
     name: str
     domains: tuple[str, ...] = ()
+    style: str = "plain"
     unknown: float = 0.0
     full: float = 0.0
     greylist: float = 0.0
@@ -80,10 +59,14 @@ class Provider:
     lost_reply: float = 0.0
     slow: float = 0.0
     cut: float = 0.0
+    refused: float = 0.0
+    delayed: float = 0.0
     greylist_s: float = 2.0
     return_delay_s: float = 1.0
     slow_s: float = 0.25
     messages_per_connection_max: int = 0  # 0: no limit
+    rate_per_s_max: int = 0  # 0: no limit
+    penalty_s: float = 0.0
 
     def steps(self) -> tuple[tuple[float, str], ...]:
         """Return the fates of a share above zero with their cumulative upper bounds."""
@@ -141,11 +124,13 @@ def number(seed: int, text: str) -> int:
     return int.from_bytes(blake2b(f"{seed}|{text}".encode(), digest_size=8).digest(), "big")
 
 
-def reply(texts: tuple[tuple[str, ...], ...], *, seed: int, address: str, seconds: float = 0) -> bytes:
-    """Return one of the texts as SMTP lines, chosen by the address."""
+def reply(provider: Provider, situation: str, *, seed: int, address: str, seconds: float = 0) -> bytes:
+    """Return what a provider says in a situation (of `styles.SITUATIONS`) as SMTP lines; its texts are chosen among by the address."""
+    texts = STYLES[provider.style][situation]
     chosen = number(seed, f"text|{address}")
     lines = texts[chosen % len(texts)]
-    return b"".join(line.format(ticket=f"{chosen >> 16:012x}"[:12], seconds=max(1, round(seconds))).encode() + b"\r\n" for line in lines)
+    values = {"ticket": f"{chosen >> 16:012x}"[:12], "seconds": max(1, round(seconds)), "address": address, "domain": address.rpartition("@")[2]}
+    return b"".join(line.format_map(values).encode() + b"\r\n" for line in lines)
 
 
 def load(file: Path) -> Personalities:
@@ -205,7 +190,9 @@ def _provider(row: Any, where: str, faults: list[Fault], *, name: str | None) ->
         elif key == "domains":
             good = isinstance(value, list) and all(isinstance(d, str) and d and d == d.lower() and "@" not in d for d in value)
             _take(values, key, tuple(value) if good else value, good, at, "a list of domains in lower case", faults)
-        elif key == "messages_per_connection_max":
+        elif key == "style":
+            _take(values, key, value, isinstance(value, str) and value in STYLES, at, f"one of {', '.join(STYLES)}", faults)
+        elif key in {"messages_per_connection_max", "rate_per_s_max"}:
             _take(values, key, value, type(value) is int and value >= 0, at, "a whole number, 0 for no limit", faults)
         elif key.endswith("_s"):
             good = type(value) in (int, float) and 0 <= value <= DELAY_S_MAX

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from email.message import EmailMessage, Message
 from email.parser import BytesHeaderParser
 from email.utils import format_datetime, parseaddr
@@ -38,6 +39,8 @@ FAILURES: tuple[tuple[str, str, str], ...] = (  # status, diagnostic, words
      "For two days the server that keeps this mailbox gave no answer; we have stopped trying."),
     ("5.7.1", "smtp; 550 5.7.1 refused by a rule of the receiving site", "A rule of the receiving site turned the message away."),
 )
+DELAY = ("4.4.1", "smtp; 451 4.4.1 no answer from the mailbox server", "The server that keeps this mailbox gives no answer; we go on trying.")
+DELAYED_FOR = timedelta(days=2)
 VACATIONS: tuple[tuple[str, str], ...] = (
     ("Out of office: {subject}",
      "Thank you for writing. I am away until Monday week and read no mail before that.\nFor anything urgent please ring the front desk.\n"),
@@ -54,8 +57,8 @@ def compose(letter: Letter, *, message: int, address: str, kind: str, seed: int)
     headers = BytesHeaderParser().parsebytes(letter.content[:HEADERS_BYTES_MAX].partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
     draw = number(seed, f"{kind}|{address}")
     stamp = blake2b(f"{message}|{address}|{kind}".encode(), digest_size=12).hexdigest()
-    if kind == "dsn":
-        return letter.sender, _dsn(letter, address=address, draw=draw, stamp=stamp)
+    if kind in {"dsn", "delayed"}:
+        return letter.sender, _dsn(letter, address=address, draw=draw, stamp=stamp, delayed=kind == "delayed")
     if kind == "complaint":
         return letter.sender, _complaint(letter, address=address, stamp=stamp)
     return _vacation(letter, headers, address=address, draw=draw, stamp=stamp)
@@ -79,18 +82,23 @@ def _head(content: bytes) -> str:
     return content[:HEADERS_BYTES_MAX].partition(b"\r\n\r\n")[0].decode("ascii", "replace").replace("\r\n", "\n") + "\n"
 
 
-def _dsn(letter: Letter, *, address: str, draw: int, stamp: str) -> bytes:
-    status, diagnostic, words = FAILURES[draw % len(FAILURES)]
+def _dsn(letter: Letter, *, address: str, draw: int, stamp: str, delayed: bool) -> bytes:
+    status, diagnostic, words = DELAY if delayed else FAILURES[draw % len(FAILURES)]
     diagnostic = diagnostic.format(address=address)
+    until = f"Will-Retry-Until: {format_datetime(clock.from_us(letter.at_us) + DELAYED_FOR)}\n" if delayed else ""
+    could = "has not yet been brought to the recipient named here; this is a warning, nothing need be done" if delayed \
+        else "could not be brought to the recipient named here"
     return _report("delivery-status", (
         ("text/plain; charset=us-ascii", f"This is the mail system at {NAME}.\n\n"
-                                         "Your message could not be brought to the recipient named here.\n\n"
+                                         f"Your message {could}.\n\n"
                                          f"<{address}>: {words}\n    {diagnostic}\n"),
         ("message/delivery-status", f"Reporting-MTA: dns; {NAME}\nArrival-Date: {format_datetime(clock.from_us(letter.at_us))}\n\n"
-                                    f"Final-Recipient: rfc822; {address}\nAction: failed\nStatus: {status}\n"
+                                    f"Final-Recipient: rfc822; {address}\nAction: {'delayed' if delayed else 'failed'}\n"
+                                    f"Status: {status}\n{until}"
                                     f"Remote-MTA: dns; mx.{address.rpartition('@')[2]}\nDiagnostic-Code: {diagnostic}\n"),
         ("text/rfc822-headers", _head(letter.content)),
-    ), sender=f"Mail Delivery System <MAILER-DAEMON@{NAME}>", to=letter.sender, subject="Undelivered mail goes back to its sender",
+    ), sender=f"Mail Delivery System <MAILER-DAEMON@{NAME}>", to=letter.sender,
+        subject="Warning: your message is delayed" if delayed else "Undelivered mail goes back to its sender",
         stamp=stamp, at_us=letter.at_us, more="Auto-Submitted: auto-replied\n")
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import OrderedDict
+from collections import Counter as Tally
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tocsin.kernel import clock
 
-from .personality import FULL_TEXTS, GREYLIST_TEXTS, LIMIT_TEXTS, THROTTLE_TEXTS, UNKNOWN_TEXTS, Personalities, Provider, reply
+from .personality import Personalities, Provider, reply
 
 SIZE_MAX = 32 << 20
 LINE_BYTES_MAX = 2_048
@@ -24,6 +26,7 @@ FAULTS_MAX = 50  # commands in error before a connection is closed
 SESSIONS_MAX = 1_000
 IDLE_S = 300.0
 REMEMBERED_MAX = 500_000  # recipients whose first refusal is remembered; the oldest is forgotten first
+TURNED_AWAY_SHOWN = 100  # of recipients who got nothing, the latest
 
 PRACTICE = "X-TOCSIN-PRACTICE"
 NAME = "practice.post.example"
@@ -33,13 +36,32 @@ _ADDRESS = re.compile(r"[^@\s]+@[A-Za-z0-9.\-\[\]:]+")
 Accept = Callable[[int, str, Sequence[str], bytes], int]
 
 
-class Counter:
-    """The office's tally of replies, for the page and the tests."""
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A recipient who got nothing at a try: what happened (a fate, limit or rate), and what the sender heard ("" for nothing)."""
 
-    __slots__ = ("accepted", "connections", "dropped", "refused")
+    at_us: int
+    address: str
+    provider: str
+    what: str
+    reply: str
+
+
+class Counter:
+    """The office's tally of replies, for the pages and the tests. `by_provider` counts (provider, "accepted" or what happened instead)."""
+
+    __slots__ = ("accepted", "by_provider", "connections", "dropped", "refused", "turned_away")
 
     def __init__(self) -> None:
         self.accepted = self.refused = self.dropped = self.connections = 0
+        self.by_provider: Tally[tuple[str, str]] = Tally()
+        self.turned_away: deque[TurnedAway] = deque(maxlen=TURNED_AWAY_SHOWN)
+
+    def away(self, provider: Provider, address: str, what: str, said: bytes = b"") -> None:
+        """Note that a recipient got nothing this time, or that its sender did not hear that it did."""
+        self.by_provider[(provider.name, what)] += 1
+        text = said.decode("utf-8", "replace").replace("\r\n", " ").strip()
+        self.turned_away.append(TurnedAway(clock.us(clock.now()), address, provider.name, what, text))
 
 
 class Door:
@@ -50,6 +72,21 @@ class Door:
         self.sessions: set[Session] = set()
         self.count = Counter()
         self._met: OrderedDict[str, float] = OrderedDict()
+        self._rates: dict[str, tuple[float, float]] = {}  # by provider: what is left of a second's messages, and since when
+        self._penalties: dict[str, float] = {}
+
+    def over_rate(self, provider: Provider, now: float) -> bool:
+        """Return whether a provider takes no message now, because more came than it takes or because it is still cross about that."""
+        if self._penalties.get(provider.name, 0.0) > now:
+            return True
+        most = float(provider.rate_per_s_max)
+        left, since = self._rates.get(provider.name, (most, now))
+        left = min(most, left + (now - since) * most)
+        if left < 1:
+            self._penalties[provider.name] = now + provider.penalty_s
+            return True
+        self._rates[provider.name] = (left - 1, now)
+        return False
 
     def first_try(self, key: str, now: float) -> float | None:
         """Return when this key was met first, or None and remember it now."""
@@ -255,28 +292,28 @@ class Session(asyncio.Protocol):
         provider = personalities.provider_of(address)
         seed = personalities.seed
         limit = provider.messages_per_connection_max
-        if limit and self._per_provider.get(provider.name, 0) >= limit:
-            door.count.refused += 1
-            self.close(reply(LIMIT_TEXTS, seed=seed, address=address))
-            return
         fate = personalities.fate(address, provider)
-        refusal = b""
-        if fate == "unknown":
-            refusal = reply(UNKNOWN_TEXTS, seed=seed, address=address)
-        elif fate == "full":
-            refusal = reply(FULL_TEXTS, seed=seed, address=address)
+        situation, seconds = "", 0.0
+        if limit and self._per_provider.get(provider.name, 0) >= limit:
+            situation = "limit"
+        elif provider.rate_per_s_max and door.over_rate(provider, self.heard):
+            situation, fate = "throttle", "rate"
+        elif fate in {"unknown", "full"}:
+            situation = fate
         elif fate == "greylist":
             met = door.first_try(f"greylist|{address}", self.heard)
-            left = provider.greylist_s if met is None else provider.greylist_s - (self.heard - met)
-            if met is None or left > 0:
-                refusal = reply(GREYLIST_TEXTS, seed=seed, address=address, seconds=left)
+            seconds = provider.greylist_s if met is None else provider.greylist_s - (self.heard - met)
+            situation = "greylist" if met is None or seconds > 0 else ""
         elif fate == "throttle" and door.first_try(f"throttle|{address}", self.heard) is None:
+            situation = "throttle"
+        if situation:
+            said = reply(provider, situation, seed=seed, address=address, seconds=seconds)
             door.count.refused += 1
-            self.close(reply(THROTTLE_TEXTS, seed=seed, address=address))
-            return
-        if refusal:
-            door.count.refused += 1
-            self._out.append(refusal)
+            door.count.away(provider, address, "limit" if situation == "limit" else fate, said)
+            if said.startswith(b"421"):
+                self.close(said)
+            else:
+                self._out.append(said)
             return
         self._recipients.append(address)
         if limit or fate:
@@ -310,7 +347,7 @@ class Session(asyncio.Protocol):
             self._scan = max(self._at, len(buffer) - 4)
             for address, fate, _ in self._fates:
                 if fate == "cut" and len(buffer) - start > 2 and self.door.first_try(f"cut|{address}", self.heard) is None:
-                    self._drop()
+                    self._drop(address, fate)
             return False
         self._in_data = False
         self._at = end + 5
@@ -322,9 +359,10 @@ class Session(asyncio.Protocol):
         self._message(content.replace(b"\r\n.", b"\r\n")[2:] if b"\r\n." in content else content[2:])
         return True
 
-    def _drop(self) -> None:
+    def _drop(self, address: str, fate: str) -> None:
         """End the connection without the reply that is due, as lines and machines do."""
         self.door.count.dropped += 1
+        self.door.count.away(self.door.personalities.provider_of(address), address, fate)
         self.close()
 
     def _message(self, content: bytes) -> None:
@@ -340,7 +378,13 @@ class Session(asyncio.Protocol):
         for address, fate, provider in fates:
             self._per_provider[provider.name] = self._per_provider.get(provider.name, 0) + 1
             if fate == "cut" and door.first_try(f"cut|{address}", self.heard) is None:
-                self._drop()
+                self._drop(address, fate)
+                return
+            if fate == "refused":
+                said = reply(provider, "refused", seed=door.personalities.seed, address=address)
+                door.count.refused += 1
+                door.count.away(provider, address, fate, said)
+                self._out.append(said)
                 return
         try:
             number = door.accept(clock.us(clock.now()), sender, recipients, content)
@@ -348,9 +392,11 @@ class Session(asyncio.Protocol):
             self._fault(b"452 4.3.1 No room in the spool\r\n")
             return
         door.count.accepted += 1
+        for address in recipients:
+            door.count.by_provider[(door.personalities.provider_of(address).name, "accepted")] += 1
         for address, fate, provider in fates:
             if fate == "lost_reply" and door.first_try(f"lost|{address}", self.heard) is None:
-                self._drop()
+                self._drop(address, fate)
                 return
             if fate == "slow":
                 self._hold(b"250 2.0.0 Kept as %d\r\n" % number, provider.slow_s)
