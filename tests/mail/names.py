@@ -1,11 +1,11 @@
-"""A name server on loopback: answers from a dictionary, over UDP and TCP, with the wire format of dnspython."""
+"""A name server on loopback: answers from a dictionary, over UDP, with the wire format of dnspython; it can say that answers are signed."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dns.flags
 import dns.message
@@ -16,11 +16,16 @@ import dns.rrset
 
 
 class NameServer:
-    """Answers (name, kind) with records in presentation format; NXDOMAIN where it knows nothing of a name. `silent`: never answers."""
+    """Answers (name, kind) with records in presentation format; NXDOMAIN where it knows nothing of a name.
 
-    def __init__(self, records: Mapping[tuple[str, str], list[str]], *, silent: bool = False) -> None:
+    `silent`: never answers. `signed`: sets AD where it is asked to, as a validating resolver does. `broken`: SERVFAIL for these.
+    """
+
+    def __init__(
+        self, records: Mapping[tuple[str, str], list[str]], *, silent: bool = False, signed: bool = False, broken: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.records = dict(records)
-        self.silent = silent
+        self.silent, self.signed, self.broken = silent, signed, set(broken)
         self.asked: list[tuple[str, str]] = []
 
     def __enter__(self) -> NameServer:
@@ -54,8 +59,12 @@ class NameServer:
             self.asked.append((name, kind))
             reply = dns.message.make_response(query)
             reply.flags |= dns.flags.AA | dns.flags.RA
+            if self.signed and query.flags & dns.flags.AD:
+                reply.flags |= dns.flags.AD
             values = self.records.get((name, kind), [])
-            if values:
+            if (name, kind) in self.broken:
+                reply.set_rcode(dns.rcode.SERVFAIL)
+            elif values:
                 reply.answer.append(dns.rrset.from_text(question.name, 60, dns.rdataclass.IN, question.rdtype, *values))
             elif not any(known == name for known, _ in self.records):
                 reply.set_rcode(dns.rcode.NXDOMAIN)

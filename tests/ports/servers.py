@@ -37,6 +37,8 @@ class Server:
     implicit: bool = False
     bytewise: bool = False  # send replies one byte at a time
     slow_reader: bool = False  # small receive buffer, read in small pieces
+    host: str = "127.0.0.1"
+    port: int = 0  # 0: a free one
     flush_input: bool = False  # throw away what came behind a command before its answer: lies about PIPELINING
     taken: list[tuple[str, bytes]] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -48,7 +50,8 @@ class Server:
 
     def __enter__(self) -> Server:
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family)
         if self.slow_reader:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.port = self._listener.getsockname()[1]

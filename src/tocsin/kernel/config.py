@@ -115,6 +115,8 @@ class Mail:
     quota_source: str = "tocsin.mail.adapters.stated.StatedQuota"
     alarm_address: str = ""
     reset_from_address: str = ""
+    experimental: bool = False
+    dns_trusted: bool = False
 
     @property
     def reset_from(self) -> str:

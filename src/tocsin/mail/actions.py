@@ -53,23 +53,8 @@ def compile_template(*, subject: str, text: str, html: str | None = None, reply_
 
 def transport() -> Transport:
     """Return the configured transport. One object asks the server once where it reaches: make one per job."""
-    mail = config.current().mail
-    options: dict[str, Any] = {} if mail.relay_tls == "auto" else {"tls": mail.relay_tls}
-    if mail.relay_ca_file:
-        options["ca_file"] = mail.relay_ca_file
-    if mail.relay_user:
-        options["credentials"] = Private((mail.relay_user, _relay_password(Path(mail.relay_password_file))))
-    made: Transport = wiring.load(mail.transport)(mail.relay_host, mail.relay_port, helo=mail.bounce_domain, **options)
+    made: Transport = wiring.load(config.current().mail.transport).configured()
     return made
-
-
-def _relay_password(file: Path) -> str:
-    try:
-        if file.stat().st_mode & 0o077:
-            raise Refused(f"{file} can be read by others: chmod 600 it")
-        return file.read_text().rstrip("\r\n")
-    except OSError as e:
-        raise Unavailable("mail transport", f"the relay's password cannot be read from {file}: {e.strerror}") from None
 
 
 def verp(block: int, n: int) -> str:
@@ -168,7 +153,8 @@ def _envelopes(recipients: list[Recipient], block: BlockToSend, unusable: list[O
         for recipient in recipients[start:start + SIGN_AHEAD]:
             address = policy.wire_address(recipient.address)
             if address is None:
-                unusable.append(Outcome(recipient.n, "bounced", 0, "5.1.3", "the address is malformed", clock.now_us()))
+                unusable.append(Outcome(recipient.n, "bounced", 0, "5.1.3",
+                                        f"the address cannot be used: {policy.why_unusable(recipient.address)}", clock.now_us()))
             else:
                 usable[recipient.template].append((recipient, address.encode()))
         for signer, lot in zip(signers, usable, strict=True):

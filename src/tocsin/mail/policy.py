@@ -44,6 +44,22 @@ def wire_address(address: str) -> str | None:
     return result if len(result.encode()) <= ADDRESS_BYTES_MAX else None
 
 
+def why_unusable(address: str) -> str:
+    """Return in words why `wire_address` takes no such address; the words never quote it."""
+    local, at, domain = address.rpartition("@")
+    if any(c in address for c in "\r\n"):
+        return "a line break stands in it"
+    if not at or not local or not domain:
+        return "it is not of the form local@domain"
+    if len(local.encode("utf-8", "replace")) > LOCAL_BYTES_MAX:
+        return f"more than {LOCAL_BYTES_MAX} octets stand before the @"
+    if len(address.encode("utf-8", "replace")) > ADDRESS_BYTES_MAX:
+        return f"it is longer than {ADDRESS_BYTES_MAX} octets"
+    if _LOCAL.fullmatch(local) is None or _SPACE_BEYOND_ASCII.search(local):
+        return "a character that needs quotes, or an invisible one, stands before the @"
+    return "no domain name stands behind the @"
+
+
 def _mac(secret: bytes, what: str) -> str:
     return hmac.digest(secret, what.encode(), "sha256").hex()[:MAC_CHARS]
 

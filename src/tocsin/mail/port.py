@@ -31,6 +31,8 @@ class Journal(Protocol):
 class Transport(Protocol):
     """Brings finished messages to another mail system.
 
+    The class has a `configured()` that makes one from `[mail]`.
+
     Promises: an envelope is delivered only after its intent was flushed; each envelope taken from the iterator ends in exactly one
     Outcome, or in none if the run ends before its content was sent; nothing is sent twice within a run. A run that dies leaves at most one
     intent without a done per open connection.

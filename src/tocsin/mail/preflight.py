@@ -92,13 +92,11 @@ def run(names: Names | None = None, *, recipients: int = 0) -> list[Check]:
 
 def _relay() -> Check:
     """The relay answers, over TLS with a certificate that verifies unless it is this machine, and takes our credentials."""
-    mail = config.current().mail
-    where = f"{mail.relay_host}:{mail.relay_port}"
     try:
         detail = actions.transport().check()
     except TocsinError as e:
-        return Check("relay", False, str(e), "set [mail] relay_host, relay_port, relay_tls, relay_ca_file and the relay's credentials")
-    return Check("relay", True, f"{where}: {detail}")
+        return Check("relay", False, str(e), "set [mail] transport, relay_host, relay_port, relay_tls, relay_ca_file and the relay's credentials")
+    return Check("relay", True, detail)
 
 
 def _spf(names: Names, domain: str, addresses: Sequence[str]) -> Check:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import smtplib
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-from tocsin.kernel.errors import Unavailable
+from tocsin.kernel import config
+from tocsin.kernel.errors import Refused, Unavailable
 from tocsin.kernel.hosts import is_local
 from tocsin.kernel.private import Private
 from tocsin.mail.port import Journal
+from tocsin.mail.sender import probe
 from tocsin.mail.sender.connection import PRACTICE_KEYWORD, Endpoint, Timeouts, Tls
-from tocsin.mail.sender.engine import PORT, Engine
+from tocsin.mail.sender.engine import PORT, Engine, Lone
+from tocsin.mail.sender.probe import PROBE_S_MAX
 from tocsin.mail.sender.replies import ProtocolError, Reply, ReplyParser
 from tocsin.mail.types import Envelope, Outcome, Pace, Reach
 
-PROBE_S_MAX = 10.0
 IMPLICIT_TLS_PORT = 465  # Source: RFC 8314 s7.3
 
 
@@ -37,6 +40,17 @@ class SmtpRelay:
         self._timeouts = timeouts or Timeouts()
         self._reach: Reach | None = None
 
+    @classmethod
+    def configured(cls) -> SmtpRelay:
+        """Return the transport to the relay of `[mail]`. Raises Refused or Unavailable if its password cannot be used."""
+        mail = config.current().mail
+        options: dict[str, Any] = {} if mail.relay_tls == "auto" else {"tls": mail.relay_tls}
+        if mail.relay_ca_file:
+            options["ca_file"] = mail.relay_ca_file
+        if mail.relay_user:
+            options["credentials"] = Private((mail.relay_user, _password(Path(mail.relay_password_file))))
+        return cls(mail.relay_host, mail.relay_port, helo=mail.bounce_domain, **options)
+
     def reach(self) -> Reach:
         """Ask the server, once per object: the practice post office announces X-TOCSIN-PRACTICE. The engine checks it again per
         connection."""
@@ -52,31 +66,7 @@ class SmtpRelay:
 
         Raises Unavailable with the server's reason.
         """
-        e, wait = self._endpoint, min(PROBE_S_MAX, self._timeouts.connect)
-        context = ssl.create_default_context(cafile=e.ca_file)
-        if e.tls == "opportunistic":
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        secured = e.tls == "implicit"
-        try:
-            with (
-                smtplib.SMTP_SSL(e.host, e.port, local_hostname=e.helo, timeout=wait, context=context)
-                if secured
-                else smtplib.SMTP(e.host, e.port, local_hostname=e.helo, timeout=wait)
-            ) as server:
-                server.ehlo_or_helo_if_needed()
-                if e.tls == "starttls" or (e.tls == "opportunistic" and server.has_extn("starttls")):
-                    server.starttls(context=context)
-                    server.ehlo()
-                    secured = True
-                if e.credentials is not None:
-                    if not secured:
-                        raise Unavailable(PORT, "credentials are only sent over TLS")
-                    server.login(*e.credentials.reveal())
-                server.noop()
-        except (OSError, smtplib.SMTPException) as error:
-            why = f"{error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else f"{type(error).__name__}: {error}"
-            raise Unavailable(PORT, f"{e.host}:{e.port} does not take mail from us: {why}") from None
-        return f"{'TLS' if secured else 'no TLS, this machine only'}, {'logged in' if e.credentials else 'no log-in'}"
+        return probe.greet(self._endpoint, self._timeouts)
 
     def _keywords(self) -> set[str]:
         address = (self._endpoint.host, self._endpoint.port)
@@ -97,7 +87,7 @@ class SmtpRelay:
     def deliver(self, envelopes: Iterable[Envelope], *, pace: Pace, journal: Journal, renew: Callable[[], None],
                 stopped: Callable[[], bool]) -> Iterator[Outcome]:
         """Send over `pace.connections` connections, pipelined where the server offers it."""
-        engine = Engine(self._endpoint, self._timeouts, envelopes, pace=pace, journal=journal, renew=renew, stopped=stopped,
+        engine = Engine(Lone(self._endpoint), self._timeouts, envelopes, pace=pace, journal=journal, renew=renew, stopped=stopped,
                         practice=None if self._reach is None else self._reach == "loopback")
         return engine.run()
 
@@ -110,3 +100,12 @@ def _reply(sock: socket.socket, parser: ReplyParser) -> Reply:
         replies = parser.feed(data)
         if replies:
             return replies[0]
+
+
+def _password(file: Path) -> str:
+    try:
+        if file.stat().st_mode & 0o077:
+            raise Refused(f"{file} can be read by others: chmod 600 it")
+        return file.read_text().rstrip("\r\n")
+    except OSError as e:
+        raise Unavailable(PORT, f"the relay's password cannot be read from {file}: {e.strerror}") from None

@@ -1,4 +1,5 @@
-"""One SMTP dialogue as a state machine without I/O: replies in, bytes out, outcomes reported to a sink.
+"""One SMTP dialogue as a state machine without I/O: replies in, bytes out, outcomes reported to a sink. And what it is held about:
+endpoints, routes, messages, and the sites that a run knows.
 
 Design: every command that was written puts a slot into `expect`; every reply takes the oldest slot. With PIPELINING (RFC 2920) MAIL, RCPT
 and DATA of a message go out together, and those of the next message together with the content before: one round trip per message.
@@ -13,23 +14,28 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from tocsin.kernel.private import Private
 from tocsin.mail.types import Envelope, OutcomeKind
 
+from .dane import Tlsa
 from .replies import ProtocolError, Reply
 
-Tls = Literal["none", "opportunistic", "starttls", "implicit"]
+Tls = Literal["none", "opportunistic", "starttls", "implicit", "dane"]
 PRACTICE_KEYWORD = "X-TOCSIN-PRACTICE"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where and how to reach a server. `opportunistic`: STARTTLS if offered, any certificate; `starttls`, `implicit`: verified, or
-    nothing."""
+    nothing; `dane`: STARTTLS, and the certificate that `tlsa` names, or nothing (without any: STARTTLS and whatever certificate).
+
+    `addresses`: where its name leads, in order; empty: asked of the system. `domain`: whose mail it takes, which a certificate vouched for
+    by a trust anchor of `tlsa` may name instead of the host.
+    """
 
     host: str
     port: int
@@ -38,6 +44,41 @@ class Endpoint:
     ca_file: str | None = None
     credentials: Private[tuple[str, str]] | None = None
     pipelining: bool = True
+    addresses: tuple[str, ...] = ()
+    tlsa: tuple[Tlsa, ...] = ()
+    domain: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Route:
+    """The servers that take the same mail, in the order to be tried. One object per destination: the engine keeps a site for each.
+
+    `name`: for words. `receiver`: whose limits these are; 0: no limit beyond the run's.
+    """
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    receiver: str = ""
+    connections: int = 0
+    messages_per_connection: int = 0
+
+
+class Undeliverable(NamedTuple):
+    """Why no server can be tried for an address: `bounced` if that is for good."""
+
+    kind: Literal["bounced", "deferred"]
+    enhanced: str
+    text: str
+
+
+class Router(Protocol):
+    """Knows which servers take an envelope. `lone`: there is one route for everybody, so that its trouble ends the run."""
+
+    lone: bool
+
+    def route(self, envelope: Envelope) -> Route | Undeliverable | None:
+        """Return the way, why there is none, or None: it is still being looked up, ask again."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +101,30 @@ class Slot(IntEnum):
     GREETING, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, FINAL, LONE_DOT, RSET, QUIT = range(12)
 
 
+@dataclass(eq=False, slots=True)
+class Site:
+    """A route as one run knows it: what waits for it, and how its servers have fared."""
+
+    route: Route
+    waiting: deque[Message] = field(default_factory=deque)
+    candidates: list[tuple[Endpoint, int, tuple[object, ...]]] = field(default_factory=list)  # endpoint, address family, address
+    at: int = 0  # of the candidates, the one to be tried next
+    pipelining: bool = True
+    fruitless: int = 0  # connections in a row that brought no answer to any message
+    open_after: float = 0.0
+    mail_refusals: int = 0  # of our sender, in a row
+    trouble: str = ""
+    untrusted: bool = False  # the last trouble was that a server did not show what was required of it
+
+
 class Message:
     """An envelope on its way, with what has happened to it so far."""
 
-    __slots__ = ("dot_at", "envelope", "failure", "failure_slot", "tries")
+    __slots__ = ("dot_at", "envelope", "failure", "failure_slot", "site", "tries")
 
-    def __init__(self, envelope: Envelope) -> None:
+    def __init__(self, envelope: Envelope, site: Site) -> None:
         self.envelope = envelope
+        self.site = site
         self.tries = 0
         self.failure: Reply | None = None
         self.failure_slot = Slot.MAIL
@@ -92,7 +150,7 @@ class Sink(Protocol):
         """Take the end of a message."""
         ...
 
-    def mail_answered(self, *, accepted: bool, reply: Reply) -> None:
+    def mail_answered(self, message: Message, *, accepted: bool, reply: Reply) -> None:
         """Hear how the server took our sender address."""
         ...
 
@@ -104,8 +162,9 @@ class Fatal(Exception):
 class Dialogue:
     """The dialogue of one connection. `out` holds bytes to be written; `ready` says that it idles and may take a message."""
 
-    def __init__(self, endpoint: Endpoint, sink: Sink, *, practice: bool | None, encrypted: bool, pipelining: bool) -> None:
+    def __init__(self, endpoint: Endpoint, sink: Sink, site: Site, *, practice: bool | None, encrypted: bool, pipelining: bool) -> None:
         """Start by waiting for the greeting. `practice`: whether the server must be the practice post office (None: not asked)."""
+        self.site = site
         self._endpoint, self._sink, self._practice = endpoint, sink, practice
         self._allow_pipelining = pipelining
         self.encrypted = encrypted
@@ -207,7 +266,7 @@ class Dialogue:
         if 300 <= reply.code < 400:
             raise ProtocolError(f"{reply.code} to {slot.name}")
         if slot is Slot.MAIL:
-            self._sink.mail_answered(accepted=accepted, reply=reply)
+            self._sink.mail_answered(message, accepted=accepted, reply=reply)
         if not accepted and message.failure is None:
             message.failure, message.failure_slot = reply, slot
         if self.pipelining:
@@ -307,12 +366,12 @@ class Dialogue:
 
     def _greeted(self) -> None:
         self._check_practice()
-        if not self.encrypted and self._endpoint.tls in {"opportunistic", "starttls"}:
+        if not self.encrypted and self._endpoint.tls in {"opportunistic", "starttls", "dane"}:
             if "STARTTLS" in self.extensions:
                 self._say(b"STARTTLS\r\n", (Slot.STARTTLS, None))
                 return
-            if self._endpoint.tls == "starttls":
-                raise Fatal("the server does not offer STARTTLS, which the configuration asks for")
+            if self._endpoint.tls != "opportunistic":
+                raise Fatal("the server does not offer STARTTLS, which is required here")
         self.pipelining = self._allow_pipelining and "PIPELINING" in self.extensions
         if self._endpoint.credentials is not None:
             if not self.encrypted:

@@ -40,22 +40,34 @@ class ProtocolError(Exception):
 
 
 class ReplyParser:
-    """Collects bytes and gives whole replies. Raises ProtocolError on what no reply can be; the parser is dead then."""
+    """Collects bytes and gives whole replies. What no reply can be is a ProtocolError; the parser is dead then.
+
+    Replies that stand before it count all the same: one of them may be the 250 to a content. They are returned, and the error is left in
+    `fault`, to be raised once they were looked at.
+    """
 
     def __init__(self) -> None:
+        self.fault: ProtocolError | None = None
         self._rest = b""
         self._seen: dict[bytes, Reply] = {}  # a server says "250 ok" thousands of times
         self._lines: list[str] = []
 
     def feed(self, data: bytes) -> list[Reply]:
-        """Return the replies completed by `data`, in order."""
+        """Return the replies completed by `data`, in order. Raises ProtocolError if none stands before what is no reply."""
+        replies: list[Reply] = []
+        try:
+            self._collect(data, replies)
+        except ProtocolError as e:
+            if not replies:
+                raise
+            self.fault = e
+        return replies
+
+    def _collect(self, data: bytes, replies: list[Reply]) -> None:
         if self._rest:
             data = self._rest + data
         lines = data.split(b"\n")
         self._rest = lines.pop()
-        if len(self._rest) > LINE_BYTES_MAX:
-            raise ProtocolError(f"a reply line of more than {LINE_BYTES_MAX} bytes")
-        replies: list[Reply] = []
         for line in lines:
             known = self._seen.get(line)
             if known is not None and not self._lines:
@@ -76,4 +88,5 @@ class ReplyParser:
                 self._seen[line] = reply
             replies.append(reply)
             self._lines = []
-        return replies
+        if len(self._rest) > LINE_BYTES_MAX:
+            raise ProtocolError(f"a reply line of more than {LINE_BYTES_MAX} bytes")

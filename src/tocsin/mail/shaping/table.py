@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 from .policy import Reaction, Shape, read
@@ -24,3 +24,9 @@ def shape_of(receiver: str) -> Shape:
 def reactions() -> Sequence[Reaction]:
     """Return every reaction, in the order of the table."""
     return _table()[1]
+
+
+@functools.cache
+def exchangers() -> Mapping[str, str]:
+    """Return receivers by the suffixes of their mail exchangers' names."""
+    return tomllib.loads(resources.files(__package__).joinpath("exchangers.toml").read_text())
