@@ -11,7 +11,10 @@
                system's), preflight (false: a mailing starts although receivers would refuse it; for estates whose domain is made up),
                direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address (who is on call),
                quota_per_day (what the relay takes in any 24 hours; 0: no limit), quota_source (dotted path of an adapter that asks it),
-               reset_from_address (default: password@ the domain of from_address)
+               reset_from_address (default: password@ the domain of from_address),
+               experimental (true: a transport that is marked as experimental may be used), dns_trusted (true: dns_server validates DNSSEC
+               and nobody sits between, so that DANE can be gone by)
+    [feeds.NAME]  adapter (dotted path): what a relay tells of our mail, taken at /feeds/v1/NAME of the api process; the rest is the adapter's
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
     [gate]     unknown = "refuse" | "allow", subject_header, rate_per_s, opens = "delivery" | "reset" (what opens the gate after a cutover;
@@ -185,6 +188,14 @@ class ConnectorTable:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedTable:
+    """A feed of a relay's events: its adapter, and what only the adapter understands."""
+
+    adapter: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """How many hours after a cutover old hashes are erased, and for how long nobody may change where mail of an account goes.
 
@@ -230,6 +241,7 @@ class Config:
     keys: KeyFiles = field(default_factory=KeyFiles)
     passwords: Passwords = field(default_factory=Passwords)
     connectors: Mapping[str, ConnectorTable] = field(default_factory=dict)
+    feeds: Mapping[str, FeedTable] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials)
     surge: Surge = field(default_factory=Surge)
 
@@ -273,6 +285,9 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     for name, values in raw.items():
         if name == "connectors":
             sections[name] = _connectors(values, faults)
+            continue
+        if name == "feeds":
+            sections[name] = _feeds(values, faults)
             continue
         if name not in SECTIONS or not isinstance(values, dict):
             faults.append(Fault(name, repr(values), f"one of the sections {', '.join(SECTIONS)}"))
@@ -326,6 +341,22 @@ def _connectors(tables: Any, faults: list[Fault]) -> dict[str, ConnectorTable]:
         faults += wrong
         if not wrong:
             good[name] = ConnectorTable(**own, options={k: v for k, v in values.items() if k not in own})
+    return good
+
+
+def _feeds(tables: Any, faults: list[Fault]) -> dict[str, FeedTable]:
+    """Return the feeds by name. What an adapter makes of its options it says itself, when the api process starts."""
+    good: dict[str, FeedTable] = {}
+    if not isinstance(tables, dict):
+        faults.append(Fault("feeds", repr(tables), "tables [feeds.NAME]"))
+        return good
+    for name, values in tables.items():
+        if not isinstance(values, dict) or not CONNECTOR_NAME.fullmatch(name):
+            faults.append(Fault(f"feeds.{name}", repr(name), "a table with a name of lower-case letters, digits and hyphens, at most 40"))
+        elif not isinstance(adapter := values.get("adapter"), str) or "." not in adapter:
+            faults.append(Fault(f"feeds.{name}.adapter", repr(adapter), "the dotted path of an adapter"))
+        else:
+            good[name] = FeedTable(adapter, {k: v for k, v in values.items() if k != "adapter"})
     return good
 
 

@@ -18,12 +18,12 @@ from tocsin.kernel.errors import BadInput, Busy, Fault, NotFound, Refused, Unava
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import deposit, key, lookup_digest, open_sealed, seal
 
-from . import dkim, policy, template
+from . import dkim, feeds, policy, template
 from .models import Outbound, Suppression
 from .parse import kind, mime
 from .port import Transport
 from .sender import journal
-from .types import BlockToSend, Delivery, Envelope, Outcome, Pace, Recipient, Recovery, Single, Template
+from .types import BlockToSend, Delivery, Envelope, FeedReport, Outcome, Pace, Recipient, Recovery, Single, Template
 
 BLOCK_RECIPIENTS_MAX = 10_000
 SINGLE_PRIORITY = 10  # above mailings: somebody waits for it
@@ -350,6 +350,27 @@ def take_in_many(deliveries: Sequence[Delivery]) -> list[int]:
             cursor.execute("SELECT id, digest FROM mail_inbound WHERE digest = ANY(%s::bytea[])", [missing])
             ids |= {bytes(digest): int(i) for i, digest in cursor.fetchall()}
     return [ids[row["digest"]] for row in rows]
+
+
+def check_feed(name: str) -> None:
+    """Raise NotFound if no feed of that name is configured, BadInput with every fault of its options."""
+    feeds.feed(name)
+
+
+def take_feed(name: str, *, headers: Mapping[str, str], body: bytes, at: datetime) -> FeedReport:
+    """Take in what a relay tells of our mail through the feed `name`; committed when this returns. Needs the keys deposit_public and verp.
+
+    Each event about a message of ours is put in as a report to its bounce address and takes the way of every report from there. Told again
+    it changes nothing. Raises NotFound, Refused (forged, stale, another topic), BadInput (no such request), Unavailable (cannot be checked
+    now): nothing was taken then.
+    """
+    reading = feeds.feed(name).read(headers, body, at=at)
+    ours = [feeds.delivery(name, event, at=at) for event in reading.events if feeds.is_ours(event)]
+    with transaction.atomic():
+        for start in range(0, len(ours), TAKE_IN_MAX):
+            take_in_many(ours[start:start + TAKE_IN_MAX])
+    ignored = reading.read - reading.n_faulty - len(ours)
+    return FeedReport(read=reading.read, accepted=len(ours), ignored=max(0, ignored), rejected=reading.n_faulty, faults=reading.faults)
 
 
 def _inbound(delivery: Delivery) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Protocol
 
-from .types import Envelope, Outcome, OutcomeKind, Pace, Quota, Reach
+from .types import Envelope, FeedReading, Outcome, OutcomeKind, Pace, Quota, Reach
 
 
 class Journal(Protocol):
@@ -67,4 +68,20 @@ class QuotaSource(Protocol):
 
     def quota(self) -> Quota:
         """Return what the relay grants now. Raises Unavailable if it cannot be asked; changes nothing."""
+        ...
+
+
+class EventFeed(Protocol):
+    """Reads what a relay tells of our mail over HTTP. Named in configuration as `[feeds.NAME] adapter`.
+
+    The class has a `configured(name, options)` that makes one from the rest of that table and raises BadInput with every fault in it.
+    Promises: nothing is returned whose origin was not proved; the same event told again has the same id, sender and original.
+    """
+
+    def read(self, headers: Mapping[str, str], body: bytes, *, at: datetime) -> FeedReading:
+        """Return what a request holds; header names in lower case.
+
+        Raises Refused when it does not come from the relay or is too old; BadInput when it is no such request; Unavailable when its origin
+        cannot be checked now.
+        """
         ...

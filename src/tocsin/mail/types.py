@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from tocsin.kernel.errors import Fault
 from tocsin.kernel.private import Private
 
 from .shaping.policy import Limits as LaneLimits
@@ -236,6 +237,45 @@ class Delivery:
     envelope_from: str
     envelope_to: tuple[str, ...]
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent:
+    """What a relay told of one message of ours. `id`: the relay's own, the same when it tells it again; `sender`: the envelope's.
+
+    `kind`: bounced (given up), delayed (still tried), complained. `code` "" and `enhanced` "" where it told none. `original`: its words.
+    """
+
+    id: str
+    kind: Literal["bounced", "delayed", "complained"]
+    at: datetime
+    sender: str
+    recipient: Private[str]
+    code: str
+    enhanced: str
+    text: Private[str]
+    original: Private[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedReading:
+    """What one request of a feed held: so many entries `read`, of them events, and faults; the rest is of no concern to us."""
+
+    read: int
+    events: tuple[FeedEvent, ...]
+    faults: tuple[Fault, ...] = ()
+    n_faulty: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedReport:
+    """What became of one request: read = accepted + ignored + rejected. Accepted are repeated events too; they change nothing."""
+
+    read: int
+    accepted: int
+    ignored: int
+    rejected: int
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ KEYS_OF: dict[str, frozenset[str]] = {
     "public": frozenset({"lookup", "web_public", "deposit_public", "connector_live_public", "waiting", "factor", "pepper"}),
     "intake": frozenset({"deposit_public", "verp"}),
     "sequencer": frozenset({"log"}),
-    "api": frozenset(),
+    "api": frozenset({"deposit_public", "verp"}),  # of a relay's feed it takes in what intake takes in by mail
     "postoffice": frozenset(),
     "owner": _ALL,
 }
