@@ -190,7 +190,7 @@ class Engine:
         if way is None:
             self._looking.append(envelope)
         elif isinstance(way, Undeliverable):
-            self._at_us = clock.us(clock.now())
+            self._at_us = clock.now_us()
             self.outcome(Message(envelope, Site(_NOWHERE)), way.kind, 0, way.enhanced, way.text)
         else:
             site = self._sites.get(way)
@@ -277,7 +277,7 @@ class Engine:
         if self._lone:
             raise Unavailable(PORT, why)
         enhanced = "4.7.5" if site.untrusted else "4.4.1"  # Source: RFC 7372 and IANA (cryptographic failure); RFC 3463 (no answer)
-        self._at_us = clock.us(clock.now())
+        self._at_us = clock.now_us()
         while site.waiting:
             self.outcome(site.waiting.popleft(), "deferred", 0, enhanced, f"{site.route.name}: {why}")
 
