@@ -64,8 +64,8 @@ def test_the_api_process_takes_events_in_and_can_read_nothing(api: Process, home
     assert {(f["line"], f["field"]) for f in answer["faults"]} == {(2, k) for k in ("id", "event", "at", "from", "to")}
     assert post(api, b"{}", {}, path="/feeds/v1/nobody")[0] == 404
     assert post(api, b"", {}, path="/feeds/v1/postfix", method="GET")[0] == 405
-    big = b"x" * 1_000_001
-    assert post(api, big, signed(SECRET, big, int(time.time())))[0] == 413
+    # Said only: an answer that comes while the client still sends its megabyte may be lost in the reset of the connection.
+    assert post(api, b"", {"Content-Length": "1000001"})[0] == 413
     assert api.of("nobody")[0] in {200, 403}  # the gate answers beside it
     assert [(i.kind, i.verp) for i in queries.inbound()] == [("bounce", (17, 4))]
     with psycopg.connect(api_dsn(), autocommit=True) as role:
