@@ -70,6 +70,7 @@ def made(lines: list[policy.BlockLine], **changes: Any) -> dict[str, Any]:
         "variants": {"b": "22", "a": "11"},
         "languages": {"en": ["a"], "es": ["b"]},
         "reviews": {"es": ["carmen", 7]},
+        "statements": {"press.en": "44"},
         "merged": 1,
         "dkim": "s",
     }
@@ -86,7 +87,7 @@ def test_every_part_of_the_manifest_counts() -> None:
             assert made(sorted(other)) != good
     assert made(lines()[:-1]) != good
     other_text, other_reviewer = {"variants": {"a": "11", "b": "33"}}, {"reviews": {"es": ["dora", 8]}}
-    for change in (other_text, other_reviewer, {"languages": {"en": ["a"], "fr": ["b"]}}, {"exposure": 5}, {"dkim": "t"}, {"merged": 0}):
+    for change in (other_text, other_reviewer, {"languages": {"en": ["a"], "fr": ["b"]}}, {"statements": {}}, {"exposure": 5}, {"dkim": "t"}, {"merged": 0}):
         assert made(lines(), **change) != good
     with pytest.raises(InvariantError):
         policy.blocks_sha256(reversed(lines()))

@@ -113,7 +113,9 @@ def test_a_reviewer_signs_and_the_page_says_so(notice: int, estate: Path) -> Non
         staff.sign_with_key_file(waiting, operator="dora", key_file=keyfiles.folder(estate) / "dora.key", at=clock.now())
     after = text(client.post(f"/notices/{notice}/review", {"locale": "es", "text": "default.es"}, follow=True))
     assert "read and signed by dora" in after
-    assert "drafted" in text(client.post(f"/notices/{notice}/review", {"locale": "fr", "reviewer": "bob", "text": "default.fr"}, follow=True))
+    assert "drafted" in text(
+        client.post(f"/notices/{notice}/review", {"locale": "fr", "reviewer": "bob", "text": "default.fr"}, follow=True)
+    )
 
 
 def test_the_frame_can_fetch_and_run_nothing(notice: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ from .models import Batch, Lane, Mailing, Notice, SitePublication, Variant
 from .rehearsal import preview_person, send_test
 from .reviews import review
 from .sending import send_next
+from .site import verify as verify_site
+from .site import write_pages, write_statements
 from .text import folder, gates
 from .types import Finding, LetterReport, MailingState, NoticeTexts, Retry, SiteTexts, VariantTexts
 
@@ -54,6 +57,9 @@ __all__ = [
     "start",
     "stop",
     "take_bounces",
+    "verify_site",
+    "write_pages",
+    "write_statements",
 ]
 
 KEEP_S = 15.0  # how often a live mailing is looked after
@@ -70,16 +76,18 @@ def draft(*, incident: int, template: Path | NoticeTexts, at: datetime, by: str)
     other facts from the texts. Raises BadInput with all faults. A new text is a new version; nothing drafted ever changes.
     """
     texts = folder.read_notice(template) if isinstance(template, Path) else template
-    variants, pins = compose.compose(incident, texts)
+    made = compose.compose(incident, texts)
+    pins = made.pins
     with transaction.atomic():
         list(Notice.objects.select_for_update().filter(incident=incident))
         version = (Notice.objects.filter(incident=incident).aggregate(m=Max("version"))["m"] or 0) + 1
         notice = Notice.objects.create(
             incident=incident, version=version, created_at=at, created_by=by, languages=dict(texts.languages), facts=pins,
-            source=editing.as_json(texts),
+            source=editing.as_json(texts), faq=[dataclasses.asdict(x) for x in made.faq],
+            statements=[dataclasses.asdict(x) for x in made.statements],
         )
         digests = {}
-        for v in variants:
+        for v in made.variants:
             row = Variant(
                 notice=notice,
                 key=v.key,
@@ -315,7 +323,8 @@ def publish_site_notice(*, incident: int, template: Path | SiteTexts, at: dateti
     texts, facts = folder.read_site(template) if isinstance(template, Path) else (template, {})
     faults: list[Fault] = []
     whole = VariantTexts(key="site", subject="site", text=texts.text, html=texts.html)
-    made = compose.filled(whole, compose.Values(incident, facts), faults)
+    values = compose.Values(incident, facts)
+    made = compose.filled(whole, values, faults)
     if faults:
         raise BadInput(faults)
     hard = [f for f in gates.check(made, hosts=compose.hosts(), required=(), slots=(), slots_required=()) if f.hard]
@@ -324,9 +333,9 @@ def publish_site_notice(*, incident: int, template: Path | SiteTexts, at: dateti
     sha256 = policy.text_sha256(made.html, made.text)
     with transaction.atomic():
         row = SitePublication.objects.create(
-            incident=incident, html=made.html, text=made.text, sha256=sha256, published_at=at, published_by=by
+            incident=incident, html=made.html, text=made.text, sha256=sha256, published_at=at, published_by=by, facts=values.pins
         )
-        body = {"site_notice": row.pk, "sha256": sha256.hex()}
+        body = {"site_notice": row.pk, "sha256": sha256.hex(), "facts": values.pins}
         evidence.record(EventType.SITE_NOTICE_PUBLISHED, at=at, actor=by, incident=incident, body=body)
     return row.pk
 

@@ -11,6 +11,7 @@ import dataclasses
 import html
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from django.conf import settings
 from django.utils import formats, translation
@@ -21,7 +22,9 @@ from tocsin.kernel.errors import BadInput, Fault, NotFound
 
 from .models import Variant
 from .text import gates, languages, layout, mjml
-from .types import Finding, NoticeTexts, VariantTexts
+from .types import FaqTexts, Finding, NoticeTexts, StatementTexts, VariantTexts
+
+STATEMENTS = ("press", "staff")
 
 
 class Values:
@@ -59,17 +62,53 @@ class Values:
             return formats.date_format(day, "DATE_FORMAT")
 
 
-def compose(incident: int, texts: NoticeTexts) -> tuple[list[VariantTexts], dict[str, int]]:
-    """Return the variants as they are stored, and the facts that fill them (key -> id). Raises BadInput with every fault, MJML's by line."""
+class Composed(NamedTuple):
+    """Texts as they are stored, and the facts of the ledger that fill them (key -> id)."""
+
+    variants: list[VariantTexts]
+    faq: list[FaqTexts]
+    statements: list[StatementTexts]
+    pins: dict[str, int]
+
+
+def compose(incident: int, texts: NoticeTexts) -> Composed:
+    """Return the texts of a notice as they are stored. Raises BadInput with every fault, MJML's by line."""
     values = Values(incident, texts.facts)
     faults = variant_faults(texts)
     made = [_laid_out(v, faults) for v in texts.variants]
     if not faults:
         made = languages.with_heads(made, defaults=texts.languages)
     variants = [filled(v, values, faults) for v in made]
+    faq = [_faq(x, n, values, faults) for n, x in enumerate(texts.faq)]
+    statements = [_statement(x, values, faults) for x in texts.statements]
+    faults += _twice("statement", [x.name for x in statements], "one statement of a kind in a language")
     if faults:
         raise BadInput(faults)
-    return variants, values.pins
+    return Composed(variants, faq, statements, values.pins)
+
+
+def _faq(x: FaqTexts, n: int, values: Values, faults: list[Fault]) -> FaqTexts:
+    made = filled(VariantTexts(key=f"faq[{n}]", subject=x.question, text=x.answer, html="", locale=x.locale), values, faults)
+    faults += _beside(made)
+    return dataclasses.replace(x, question=made.subject, answer=made.text)
+
+
+def _statement(x: StatementTexts, values: Values, faults: list[Fault]) -> StatementTexts:
+    """Return a statement with its facts filled in and its HTML made."""
+    if x.kind not in STATEMENTS:
+        faults.append(Fault("statement.kind", repr(x.kind), f"one of {', '.join(STATEMENTS)}"))
+    made = filled(VariantTexts(key=f"statement.{x.name}", subject=x.title, text=x.text, html="", locale=x.locale), values, faults)
+    if not made.text.strip():
+        return x
+    page = layout.to_html(f"{made.subject}\n\n{made.text}", headings=(), locale=x.locale)
+    faults += _beside(made)
+    return dataclasses.replace(x, title=made.subject, text=made.text, html=page)
+
+
+def _beside(v: VariantTexts) -> list[Fault]:
+    """Return as faults what the gates find in words beside the notice: links, other people's addresses, slots of one reader."""
+    found = gates.check(v, hosts=hosts(), required=(), slots=(), slots_required=())
+    return [Fault(v.key, f.message, f.remedy) for f in found if f.hard and f.gate != "readability"]
 
 
 def stored(notice: int) -> list[VariantTexts]:

@@ -14,7 +14,7 @@ from tocsin.kernel.errors import BadInput, NotFound
 from . import compose, policy, rehearsal
 from .models import Notice
 from .text import languages
-from .types import NoticeTexts, Tried, VariantTexts
+from .types import FaqTexts, NoticeTexts, StatementTexts, Tried, VariantTexts
 
 
 def as_json(texts: NoticeTexts) -> dict[str, Any]:
@@ -23,6 +23,8 @@ def as_json(texts: NoticeTexts) -> dict[str, Any]:
         "variants": [{**dataclasses.asdict(v), "blocks": {h: list(b) for h, b in v.blocks.items()}} for v in texts.variants],
         "facts": dict(texts.facts),
         "languages": dict(texts.languages),
+        "faq": [dataclasses.asdict(x) for x in texts.faq],
+        "statements": [dataclasses.asdict(x) for x in texts.statements],
     }
 
 
@@ -30,13 +32,13 @@ def of_json(stored: Mapping[str, Any]) -> NoticeTexts:
     """Return the texts of `as_json`."""
     return NoticeTexts(
         variants=tuple(
-            VariantTexts(
-                **{**v, "jurisdictions": tuple(v["jurisdictions"]), "blocks": {h: tuple(b) for h, b in v["blocks"].items()}}
-            )
+            VariantTexts(**{**v, "jurisdictions": tuple(v["jurisdictions"]), "blocks": {h: tuple(b) for h, b in v["blocks"].items()}})
             for v in stored["variants"]
         ),
         facts=stored["facts"],
         languages=stored["languages"],
+        faq=tuple(FaqTexts(**x) for x in stored["faq"]),
+        statements=tuple(StatementTexts(**x) for x in stored["statements"]),
     )
 
 
@@ -61,7 +63,7 @@ def tried(incident: int, texts: NoticeTexts, *, key: str, wanted: Mapping[str, I
     held = {b for blocks in (here.blocks.values() if here else ()) for b in blocks}
     blocks = tuple((b, b in held, ", ".join(asked.get(b, ()))) for b in policy.BLOCKS)
     try:
-        made, _ = compose.compose(incident, texts)
+        made = compose.compose(incident, texts).variants
     except BadInput as e:
         return Tried(faults=e.faults, findings=(), preview=None, blocks=blocks)
     findings = [f for f in compose.check(made, required=policy.ALWAYS, forbidden=()) if f.variant in (key, key + languages.HEADED)]

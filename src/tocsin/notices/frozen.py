@@ -37,6 +37,16 @@ class Plan:
     templates: Mapping[str, Template]
 
 
+def statements_of(notice: Notice) -> dict[str, str]:
+    """Return the digests of what is said beside a notice, under the same signatures: statements by name, questions by language."""
+    said: dict[str, list[tuple[str, str, str, str]]] = {}
+    for x in notice.statements:
+        said.setdefault(f"{x['kind']}.{x['locale']}", []).append(("", x["title"], x["text"], x["html"]))
+    for n, x in enumerate(notice.faq):
+        said.setdefault(f"faq.{x['locale']}", []).append((f"{n:06}", x["question"], x["answer"], ""))
+    return {name: languages.texts_sha256(texts) for name, texts in said.items()}
+
+
 def template_of(v: Variant) -> Template:
     """Return a variant compiled as it will be sent; without HTML it is plain text alone."""
     return mail.compile_template(subject=v.subject, text=v.text, html=v.html or None)
@@ -154,6 +164,7 @@ def _manifest(mailing: Mailing, variants: list[Variant], lines: list[policy.Bloc
         variants=digests,
         languages=by_language,
         reviews=mailing.reviews,
+        statements=statements_of(mailing.notice),
         lines=lines,
         merged=mailing.merged,
         dkim=dkim_name(),

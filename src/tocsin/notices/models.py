@@ -30,6 +30,7 @@ class Notice(models.Model):
     """A text for the people of one incident. Never changed: a new text is a new version.
 
     `languages`: jurisdiction -> the language of readers whose own is not known. `facts`: key -> the id of the ledger's fact that fills it.
+    `faq` and `statements`: what is said beside it, filled (`types.FaqTexts`, `types.StatementTexts`).
     `source`: the texts as they were written, slots and all (`editing.as_json`), so that they can be edited on.
     """
 
@@ -40,6 +41,8 @@ class Notice(models.Model):
     languages = models.JSONField(default=dict)
     facts = models.JSONField(default=dict)
     source = models.JSONField(default=dict)
+    faq = models.JSONField(default=list)
+    statements = models.JSONField(default=list)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["incident", "version"], name="notices_notice_version")]
@@ -333,8 +336,38 @@ class Letter(models.Model):
         constraints = [models.UniqueConstraint(fields=["mailing", "subject"], name="notices_letter_once")]
 
 
+class PagesWritten(models.Model):
+    """Pages of a notice, written to a folder for a web server: path -> SHA-256. Insert only."""
+
+    notice = models.ForeignKey(Notice, on_delete=models.PROTECT, related_name="+")
+    folder = models.TextField()
+    pages = models.JSONField()
+    written_at = models.DateTimeField()
+    written_by = models.TextField()
+
+    class Meta:
+        db_table = "notices_pageswritten"
+
+
+class PagesSeen(models.Model):
+    """One look at an address where such pages should stand. `wrong`: path -> what came instead; empty: all as written. Insert only."""
+
+    written = models.ForeignKey(PagesWritten, on_delete=models.PROTECT, related_name="+")
+    url = models.TextField()
+    wrong = models.JSONField(default=dict)
+    seen_at = models.DateTimeField()
+    seen_by = models.TextField()
+
+    class Meta:
+        db_table = "notices_pagesseen"
+        indexes = [models.Index(fields=["written", "url", "seen_at"], name="notices_pagesseen_at")]
+
+
 class SitePublication(models.Model):
-    """A notice as it stood on the company's site from `published_at` until the next one. Insert only."""
+    """A notice as it stood on the company's site from `published_at` until the next one. Insert only.
+
+    `facts`: key -> the id of the ledger's fact that fills it.
+    """
 
     incident = models.IntegerField()
     html = models.TextField()
@@ -342,6 +375,7 @@ class SitePublication(models.Model):
     sha256 = models.BinaryField()
     published_at = models.DateTimeField()
     published_by = models.TextField()
+    facts = models.JSONField(default=dict)
 
     class Meta:
         db_table = "notices_sitenotice"

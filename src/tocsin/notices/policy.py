@@ -148,13 +148,15 @@ def manifest(
     variants: Mapping[str, str],
     languages: Mapping[str, Sequence[str]],
     reviews: Mapping[str, Sequence[str | int]],
+    statements: Mapping[str, str],
     lines: Sequence[BlockLine],
     merged: int,
     dkim: str,
 ) -> dict[str, Any]:
     """Return exactly what a start means: texts, recipients, counts, exposure, and the name of the signing key. JSON without floats.
 
-    `variants`: key -> hash of its template; `languages`: locale -> the keys of its variants; `reviews`: locale -> (reviewer, approval).
+    `variants`: key -> hash of its template; `languages`: locale -> the keys of its variants; `reviews`: locale -> (reviewer, approval);
+    `statements`: press statement, memo to staff and questions by name and language -> hash.
     """
     by_lane: dict[str, int] = {}
     for b in lines:
@@ -167,6 +169,7 @@ def manifest(
         "exposure": exposure,
         "variants": dict(sorted(variants.items())),
         "languages": {locale: {key: variants[key] for key in sorted(keys)} for locale, keys in sorted(languages.items())},
+        "statements": dict(sorted(statements.items())),
         "reviews": {locale: list(by) for locale, by in sorted(reviews.items())},
         "blocks": len(lines),
         "blocks_sha256": blocks_sha256(lines),

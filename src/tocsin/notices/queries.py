@@ -20,6 +20,7 @@ from .models import Batch, BitCount, Lane, Mailing, Notice, Receipt, RecipientEx
 from .rehearsal import preview_cohort, start_counts, tests
 from .reviews import states as languages
 from .sending import code_key, quota_now
+from .site import outdated, posting
 from .text.elements import words_of
 from .types import Doubted, LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, ReplyClass, Sent, SiteNotice
 
@@ -28,6 +29,8 @@ __all__ = [
     "languages",
     "latest_status",
     "notices",
+    "outdated",
+    "posting",
     "preview",
     "preview_cohort",
     "site_notice",

@@ -7,7 +7,7 @@ sign as well, over a manifest that names each reviewer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -33,15 +33,19 @@ def states(notice: int) -> tuple[LanguageInfo, ...]:
         raise NotFound(f"no notice {notice}")
     variants = list(Variant.objects.filter(notice=row, headed=False).order_by("pk"))
     own = next(v.locale for v in variants if not v.jurisdictions and not v.translation_of)
-    by_locale: dict[str, list[Variant]] = {}
+    by_locale: dict[str, list[tuple[str, str, str, str]]] = {}
     for v in variants:
-        by_locale.setdefault(v.locale, []).append(v)
+        by_locale.setdefault(v.locale, []).append((v.key, v.subject, v.text, v.html))
+    for n, x in enumerate(row.faq):
+        by_locale.setdefault(x["locale"], []).append((f"faq.{n}", x["question"], x["answer"], ""))
+    for x in row.statements:
+        by_locale.setdefault(x["locale"], []).append((f"{x['kind']}", x["title"], x["text"], x["html"]))
     return tuple(_state(row.incident, locale, by_locale[locale], own=own) for locale in sorted(by_locale, key=lambda x: (x != own, x)))
 
 
-def _state(incident: int, locale: str, variants: Iterable[Variant], *, own: str) -> LanguageInfo:
-    sha256 = languages.texts_sha256((v.key, v.subject, v.text, v.html) for v in variants)
-    keys = tuple(sorted(v.key for v in variants))
+def _state(incident: int, locale: str, texts: Sequence[tuple[str, str, str, str]], *, own: str) -> LanguageInfo:
+    sha256 = languages.texts_sha256(texts)
+    keys = tuple(sorted(key for key, *_ in texts))
     bare = LanguageInfo(locale=locale, variants=keys, sha256=sha256, needs_review=languages.normal(locale) != languages.normal(own))
     if not bare.needs_review:
         return bare

@@ -46,8 +46,33 @@ class VariantTexts:
 
 
 @dataclass(frozen=True, slots=True)
+class FaqTexts:
+    """A question that readers ask, and its answer, for the pages on the site."""
+
+    question: str
+    answer: str
+    locale: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class StatementTexts:
+    """A press statement or a memo to staff, from the same facts as the notice. Its HTML is made of the text in our layout."""
+
+    kind: str
+    title: str
+    text: str
+    locale: str = "en"
+    html: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return what it is called in manifests and files: `press.en`."""
+        return f"{self.kind}.{self.locale}"
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeTexts:
-    """All variants of a notice, and the facts that fill `{{fact:key}}`.
+    """All variants of a notice, what is said beside it, and the facts that fill `{{fact:key}}`.
 
     `languages`: jurisdiction (or its country) -> the language for readers there of whom no language is known; the default variant's elsewhere.
     """
@@ -55,6 +80,58 @@ class NoticeTexts:
     variants: tuple[VariantTexts, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     languages: Mapping[str, str] = field(default_factory=dict)
+    faq: tuple[FaqTexts, ...] = ()
+    statements: tuple[StatementTexts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SitePages:
+    """Pages of a notice that were written to a folder: path -> SHA-256 of its bytes."""
+
+    id: int
+    notice: int
+    folder: str
+    pages: Mapping[str, str]
+    written_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PageSeen:
+    """One page as it was fetched from an address. `ok`: byte for byte what was written; otherwise `found` says what came instead."""
+
+    path: str
+    sha256: str
+    ok: bool
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """Proof of posting at one address: since when every page was seen there as written, until when last, and looks that found otherwise.
+
+    Between two looks nobody looked: `looks` says how many there were.
+    """
+
+    notice: int
+    url: str
+    pages: Mapping[str, str]
+    since_at: datetime | None
+    until_at: datetime | None
+    looks: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """Something that says what a later fact no longer says. `what`: notice, site notice; `now`: the value that holds, "" if it was withdrawn."""
+
+    what: str
+    id: int
+    key: str
+    fact: int
+    said: str
+    fact_now: int | None
+    now: str
 
 
 @dataclass(frozen=True, slots=True)

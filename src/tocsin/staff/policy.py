@@ -29,6 +29,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "connectors.abort": ("identity",),
     "credentials.erase": ("identity",),
     "notices.start": ("communications", "legal"),
+    "notices.publish": ("communications", "legal"),
     "notices.resume": ("communications",),
     "notices.release_lane": ("communications",),
     "notices.allow_late": ("legal",),

@@ -161,6 +161,53 @@ def start(
 
 
 @app_.command()
+def site(
+    notice: int,
+    out: Annotated[Path | None, typer.Option(help="A folder for the pages, to put on any web server or CDN.")] = None,
+    verify: Annotated[str, typer.Option(help="The address where they stand: fetch every page and compare. Recorded.")] = "",
+    approval: Annotated[int | None, typer.Option(help="The approval that two people have signed, where no mailing was approved.")] = None,
+) -> None:
+    """Write a notice as static pages; or look whether they stand at an address as written; or, with neither, show the proof of posting."""
+    from tocsin.notices import actions, queries
+
+    with estate():
+        if out is not None:
+            output.emit(actions.write_pages(notice, folder=out, approval=approval, at=clock.now(), by=actor()))
+        if verify:
+            seen = actions.verify_site(notice, url=verify, at=clock.now(), by=actor())
+            lines = [(x.path, "as written" if x.ok else x.found, x.sha256[:16]) for x in seen]
+            output.emit(seen, table=output.rows(f"Notice {notice} at {verify}", ("page", "found", "SHA-256"), lines))
+            if not all(x.ok for x in seen):
+                raise typer.Exit(6)
+        if out is None and not verify:
+            output.emit(queries.posting(notice))
+
+
+@app_.command()
+def statements(
+    notice: int,
+    out: Annotated[Path, typer.Option(help="A folder for press statement and memo to staff, as text and HTML.")],
+    approval: Annotated[int | None, typer.Option(help="The approval that two people have signed, where no mailing was approved.")] = None,
+) -> None:
+    """Write the press statement and the memo to staff that stand under a notice's signatures."""
+    from tocsin.notices import actions
+
+    with estate():
+        output.emit(actions.write_statements(notice, folder=out, approval=approval, at=clock.now(), by=actor()))
+
+
+@app_.command()
+def outdated(incident: int) -> None:
+    """List every notice and site notice that says what a later fact no longer says."""
+    from tocsin.notices import queries
+
+    with estate():
+        found = queries.outdated(incident)
+    lines = [(f"{x.what} {x.id}", x.key, x.said, x.now or "(no longer public)") for x in found]
+    output.emit(found, table=output.rows(f"Wrong since a later fact, incident {incident}", ("what", "fact", "says", "holds now"), lines))
+
+
+@app_.command()
 def pause(mailing: int, why: str = "") -> None:
     """Hold a mailing; senders stop within a second."""
     from tocsin.notices import actions

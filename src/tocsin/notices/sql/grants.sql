@@ -1,11 +1,12 @@
 -- The operator drafts and starts, the console steers, workers send and count; the public site may only answer "did you send this?".
-REVOKE ALL ON notices_notice, notices_variant, notices_review, notices_testmail, notices_mailing, notices_lane, notices_batch, notices_merged,
-  notices_exception, notices_receipt, notices_bounce, notices_cursor, notices_letter, notices_sitenotice, notices_shipped
+REVOKE ALL ON notices_notice, notices_variant, notices_review, notices_testmail, notices_pageswritten, notices_pagesseen, notices_mailing, notices_lane,
+  notices_batch, notices_merged, notices_exception, notices_receipt, notices_bounce, notices_cursor, notices_letter, notices_sitenotice, notices_shipped
   FROM tocsin_operator, tocsin_console, tocsin_public, tocsin_intake, tocsin_worker, tocsin_sequencer;
-GRANT SELECT ON notices_notice, notices_variant, notices_review, notices_testmail, notices_mailing, notices_lane, notices_batch, notices_merged, notices_exception, notices_receipt,
+GRANT SELECT ON notices_notice, notices_variant, notices_review, notices_testmail, notices_pageswritten, notices_pagesseen, notices_mailing, notices_lane, notices_batch, notices_merged, notices_exception, notices_receipt,
   notices_bounce, notices_cursor, notices_letter, notices_sitenotice TO tocsin_operator, tocsin_console, tocsin_worker;
 -- Texts, reviews, receipts and what stood on the site are never changed.
-GRANT INSERT ON notices_notice, notices_variant, notices_review, notices_testmail, notices_sitenotice TO tocsin_operator, tocsin_console;
+GRANT INSERT ON notices_notice, notices_variant, notices_review, notices_testmail, notices_pageswritten, notices_pagesseen,
+  notices_sitenotice TO tocsin_operator, tocsin_console;
 GRANT UPDATE (version) ON notices_notice TO tocsin_operator, tocsin_console;  -- the row lock under which versions are numbered
 GRANT INSERT, UPDATE ON notices_mailing, notices_lane TO tocsin_operator, tocsin_console;
 GRANT INSERT, UPDATE ON notices_batch TO tocsin_operator, tocsin_console;

@@ -6,6 +6,8 @@
 [[variant.translation]]          the variant above in another language: locale, subject, text, html or mjml or layout (default: as above),
 [variant.translation.blocks]     and its own headings
 [languages]        "DE" = "de", "CA-QC" = "fr"     the language where a reader's own is not known; elsewhere that of the default variant
+[[faq]]            question, answer, locale        for the pages of the notice on the site (`tocsin notice site`)
+[[statement]]      kind ("press" or "staff"), title, text (file), locale        of the same facts, under the same signatures
 [site]             text (file), html (file)        optional: the notice for the company's own site
 [facts]            key = "value"                   fills {{fact:key}}
 """
@@ -19,7 +21,7 @@ from typing import Any
 
 from tocsin.kernel.errors import BadInput, Fault
 from tocsin.notices.policy import VARIANTS_MAX
-from tocsin.notices.types import NoticeTexts, SiteTexts, VariantTexts
+from tocsin.notices.types import FaqTexts, NoticeTexts, SiteTexts, StatementTexts, VariantTexts
 
 FILE_BYTES_MAX = 200_000
 NAME = "notice.toml"
@@ -95,9 +97,10 @@ def read_notice(place: Path) -> NoticeTexts:
     languages = f.value(f.toml, "languages", dict, {})
     f.faults += [Fault(f"languages.{k}", repr(v), "a language, as in \"DE\" = \"de\"") for k, v in languages.items() if not isinstance(v, str)]
     facts = f.facts()
+    faq, statements = _faq(f), _statements(f)
     if f.faults:
         raise BadInput(f.faults)
-    return NoticeTexts(variants=tuple(variants), facts=facts, languages={k: v for k, v in languages.items() if isinstance(v, str)})
+    return NoticeTexts(variants=tuple(variants), facts=facts, languages=dict(languages), faq=faq, statements=statements)
 
 
 _TEXT = frozenset({"subject", "text", "html", "mjml", "layout", "locale", "blocks"})
@@ -148,6 +151,39 @@ def _texts(f: _Folder, at: str, table: Mapping[str, Any], *, layout: str) -> dic
         "blocks": {str(h): f.strings(f"{at}.blocks.{h}", b) for h, b in blocks.items()},
         **{k: f.content(f"{at}.{k}", name) if name else "" for k, name in files.items()},
     }
+
+
+def _tables(f: _Folder, name: str, keys: frozenset[str]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the tables [[name]] that are tables, with where they stand."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for i, table in enumerate(f.value(f.toml, name, list, [])):
+        if isinstance(table, dict):
+            f.faults += [Fault(f"{name}[{i}].{k}", repr(table[k]), "no such key") for k in sorted(table.keys() - keys)]
+            found.append((f"{name}[{i}]", table))
+        else:
+            f.faults.append(Fault(f"{name}[{i}]", repr(table), f"a table [[{name}]]"))
+    return found
+
+
+def _faq(f: _Folder) -> tuple[FaqTexts, ...]:
+    return tuple(
+        FaqTexts(
+            question=f.value(t, f"{at}.question", str), answer=f.value(t, f"{at}.answer", str), locale=f.value(t, f"{at}.locale", str, "en")
+        )
+        for at, t in _tables(f, "faq", frozenset({"question", "answer", "locale"}))
+    )
+
+
+def _statements(f: _Folder) -> tuple[StatementTexts, ...]:
+    return tuple(
+        StatementTexts(
+            kind=f.value(t, f"{at}.kind", str),
+            title=f.value(t, f"{at}.title", str),
+            text=f.content(f"{at}.text", f.value(t, f"{at}.text", str)),
+            locale=f.value(t, f"{at}.locale", str, "en"),
+        )
+        for at, t in _tables(f, "statement", frozenset({"kind", "title", "text", "locale"}))
+    )
 
 
 def read_site(place: Path) -> tuple[SiteTexts, dict[str, str]]:

@@ -104,7 +104,7 @@ def to_html(text: str, *, headings: Iterable[str], locale: str, head: str = "") 
     """Return the page of a plain text. `head`: a paragraph of HTML that stands above all of it (see `languages.head`)."""
     pieces = blocks(text, headings)
     title = next((b.lines[0] for b in pieces if b.kind == "title"), "")
-    words = "".join(_html(block) for block in pieces)
+    words = "".join(html_of(block, code_box=_CODE_BOX) for block in pieces)
     inside = (f'<mj-text css-class="ways">{head}</mj-text>\n' if head else "") + f'<mj-text css-class="words">{words}</mj-text>'
     source = (
         f'<mjml lang="{html.escape(locale)}">\n'
@@ -115,14 +115,14 @@ def to_html(text: str, *, headings: Iterable[str], locale: str, head: str = "") 
     return mjml.to_html(source, locale=locale, field="layout")
 
 
-def _html(block: Block) -> str:
+def html_of(block: Block, *, code_box: str = '<div class="code">') -> str:
+    """Return a piece as HTML; the paragraph with the case code in a box of its own."""
     if block.kind in ("title", "heading"):
         tag = "h1" if block.kind == "title" else "h2"
         return f"<{tag}>{_inline(block.lines[0])}</{tag}>"
     if block.kind == "paragraph":
         words = f"<p>{_inline(block.lines[0])}</p>"
-        # The paragraph with the case code is set apart, so that the eye finds it.
-        return f"{_CODE_BOX}{words}</div>" if _CODE.search(block.lines[0]) else words
+        return f"{code_box}{words}</div>" if _CODE.search(block.lines[0]) else words
     tag = "ul" if block.kind == "bullets" else "ol"
     return f"<{tag}>" + "".join(f"<li>{_inline(line)}</li>" for line in block.lines) + f"</{tag}>"
 

@@ -142,7 +142,11 @@ def _typed(request: HttpRequest, notice: int) -> tuple[int, NoticeTexts, str]:
     """Return the notice's texts with one of them as it stands in the form."""
     incident, texts = queries.source(notice)
     key = _chosen(texts, request.POST.get("key", ""))
-    return incident, dataclasses.replace(texts, variants=tuple(_edited(v, request.POST) if v.key == key else v for v in texts.variants)), key
+    return (
+        incident,
+        dataclasses.replace(texts, variants=tuple(_edited(v, request.POST) if v.key == key else v for v in texts.variants)),
+        key,
+    )
 
 
 def _edited(v: VariantTexts, form: Mapping[str, str]) -> VariantTexts:
@@ -220,5 +224,3 @@ def _releases(notice: int) -> Sequence[Mapping[str, Any]]:
         for a in staff.approvals()
         if a.act == "notices.start" and a.payload.get("notice") == notice
     ]
-
-
