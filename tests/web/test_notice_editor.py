@@ -17,6 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 from tests.web import console_estate as made
 from tests.web.test_console import as_console, signed_in, text
 from tests.web.test_console_browser import sign_in, watched
+from tocsin.incidents import actions as facts
 from tocsin.kernel import clock
 from tocsin.notices import actions as notices
 from tocsin.notices import queries
@@ -92,7 +93,14 @@ def test_an_edit_is_the_next_version_and_facts_stay_slots(notice: int) -> None:
     posted["body"] = posted["body"].replace("la police", "les autorités")
     after = client.post(f"/notices/{notice}/save", posted)
     assert after.status_code == 302
-    newest = queries.notices(incident)[0]
+    facts.record_fact(incident, key="doors", value="A door is shut.", at=clock.now(), by="ada")
+    facts.record_fact(incident, key="doors.fr", value="Une porte est fermée.", at=clock.now(), by="ada")
+    client.post(f"/notices/{notice}/save", posted)
+    facts.record_fact(incident, key="doors.fr", value="Deux portes sont fermées.", at=clock.now(), by="ada")
+    assert "says “Une porte est fermée.” (doors.fr); what holds now is “Deux portes sont fermées.”" in text(
+        client.get(f"/incidents/{incident}/notices")
+    )
+    newest = queries.notices(incident)[1]
     assert (newest.version, newest.created_by, f"/notices/{newest.id}?text=default.fr") == (2, "ada", after.headers["Location"])
     now = {v.key: v for v in queries.source(newest.id)[1].variants}
     assert "les autorités" in now["default.fr"].text

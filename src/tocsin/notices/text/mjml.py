@@ -16,8 +16,6 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from html.parser import HTMLParser
 
-from mjml import mjml2html
-
 from tocsin.kernel.errors import BadInput, Fault
 
 MJML_CHARS_MAX = 200_000
@@ -225,6 +223,8 @@ class _Made(HTMLParser):
 
 def to_html(source: str, *, locale: str, field: str = "mjml") -> str:
     """Return the HTML page of an MJML source. Raises BadInput with every fault, each with its line; `field` names the source in them."""
+    from mjml import mjml2html  # here: senders and the public site read notices too, and never compile one
+
     found = faults(source)
     if found:
         raise BadInput([Fault(field, f.got, f.wanted, f.line) for f in found])

@@ -57,7 +57,8 @@ def latest(request: HttpRequest) -> HttpResponse:
 def list_(request: HttpRequest, incident: int) -> HttpResponse:
     """Show every version of an incident's notice."""
     rows = [{"notice": n, "languages": queries.languages(n.id)} for n in queries.notices(incident)[:20]]
-    return page("notices", {"incident": incidents.incident(incident), "rows": rows}, request)
+    context = {"incident": incidents.incident(incident), "rows": rows, "outdated": queries.outdated(incident)}
+    return page("notices", context, request)
 
 
 @csp_update(FRAME)  # type: ignore[arg-type]
