@@ -72,7 +72,7 @@ def test_the_rate_halves_once_and_comes_back_step_by_step() -> None:
         before = memory
         memory = policy.recover(memory, at_s=policy.INCREASE_S * steps + 2.0, cap_per_s=CAP)
         assert memory.rate_per_s is None or memory.rate_per_s > (before.rate_per_s or 0)
-    assert steps == 16
+    assert steps == 10  # back at the 40 where it began
     assert now(memory, 1e6).rate_per_s == CAP
 
 
@@ -122,5 +122,6 @@ def test_the_table_is_whole() -> None:
     for reaction in table.reactions():
         assert reaction.hits >= 1
         assert reaction.for_s > 0
-        assert reaction.pause or reaction.rate_per_s is not None or reaction.connections or reaction.slower
+        asks = (reaction.pause, reaction.rate_per_s, reaction.connections, reaction.slower, reaction.messages_per_connection)
+        assert any(asks)
         assert isinstance(reaction.match, re.Pattern)

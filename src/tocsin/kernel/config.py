@@ -11,6 +11,7 @@
                system's), preflight (false: a mailing starts although receivers would refuse it; for estates whose domain is made up),
                direct (true: no relay between us and the receivers, so their limits on connections are ours), alarm_address (who is on call),
                quota_per_day (what the relay takes in any 24 hours; 0: no limit), quota_source (dotted path of an adapter that asks it),
+               mx_lookup (true: an import asks who takes the mail of domains that no table names),
                reset_from_address (default: password@ the domain of from_address),
                experimental (true: a transport that is marked as experimental may be used), dns_trusted (true: dns_server validates DNSSEC
                and nobody sits between, so that DANE can be gone by)
@@ -26,6 +27,7 @@
     [connectors.NAME]  adapter (dotted path), population, secret (name of a sealed secret, else NAME), and the adapter's own options
     [credentials] grace_h, contact_freeze_h, link_minutes, letter_days
     [surge]    follow_resets, click_rate (0 to 1), follow_desk, write_rate (0 to 1), desk_wait_h (how long nobody should wait for an answer)
+    [warm_up]  RECEIVER = [[day, messages a day], …] (days since our source first sent to it; "*" for all others; none: no limit)
 
 Environment: TOCSIN_HOME, TOCSIN_DATABASE_URL, TOCSIN_PROCESS (which of the processes below this is).
 The file is optional: without it every value has its default, so that type checkers and tests can load the settings.
@@ -35,10 +37,11 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import itertools
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,7 @@ ESTATE_KINDS = ("demo", "drill", "live")
 CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit")}
 CONNECTOR_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 HOURS_MAX = 8_784
+WARM_UP_STEPS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class Mail:
     direct: bool = False
     quota_per_day: int = 0
     quota_source: str = "tocsin.mail.adapters.stated.StatedQuota"
+    mx_lookup: bool = False
     alarm_address: str = ""
     reset_from_address: str = ""
     experimental: bool = False
@@ -244,6 +249,7 @@ class Config:
     feeds: Mapping[str, FeedTable] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=Credentials)
     surge: Surge = field(default_factory=Surge)
+    warm_up: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     @property
     def gate_waits(self) -> bool:
@@ -283,14 +289,11 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     faults: list[Fault] = []
     sections: dict[str, Any] = {}
     for name, values in raw.items():
-        if name == "connectors":
-            sections[name] = _connectors(values, faults)
-            continue
-        if name == "feeds":
-            sections[name] = _feeds(values, faults)
+        if name in TABLES:
+            sections[name] = TABLES[name](values, faults)
             continue
         if name not in SECTIONS or not isinstance(values, dict):
-            faults.append(Fault(name, repr(values), f"one of the sections {', '.join(SECTIONS)}"))
+            faults.append(Fault(name, repr(values), f"one of the sections {', '.join([*SECTIONS, *TABLES])}"))
             continue
         sections[name] = _section(name, SECTIONS[name], values, faults)
     if process not in PROCESSES:
@@ -317,6 +320,22 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     if faults:
         raise BadInput(faults)
     return Config(home=home, database_url=database_url, process=process, **sections)
+
+
+def _warm_up(table: Any, faults: list[Fault]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return the warm-up curves by receiver: rising days, each with the messages that may go on it."""
+    good: dict[str, tuple[tuple[int, int], ...]] = {}
+    if not isinstance(table, dict):
+        faults.append(Fault("warm_up", repr(table), "a table [warm_up] of receivers"))
+        return good
+    for receiver, steps in table.items():
+        rows = steps if isinstance(steps, list) and 0 < len(steps) <= WARM_UP_STEPS_MAX else []
+        fits = all(isinstance(s, list) and len(s) == 2 and all(type(v) is int and v > 0 for v in s) for s in rows)
+        if not rows or not fits or any(b[0] <= a[0] for a, b in itertools.pairwise(rows)):
+            faults.append(Fault(f"warm_up.{receiver}", repr(steps)[:80], "a list of [day, messages a day], days rising from 1 on"))
+        else:
+            good[receiver] = tuple((day, n) for day, n in rows)
+    return good
 
 
 def _connectors(tables: Any, faults: list[Fault]) -> dict[str, ConnectorTable]:
@@ -358,6 +377,9 @@ def _feeds(tables: Any, faults: list[Fault]) -> dict[str, FeedTable]:
         else:
             good[name] = FeedTable(adapter, {k: v for k, v in values.items() if k != "adapter"})
     return good
+
+
+TABLES: dict[str, Callable[[Any, list[Fault]], Any]] = {"connectors": _connectors, "feeds": _feeds, "warm_up": _warm_up}
 
 
 def _section(name: str, shape: type, values: dict[str, Any], faults: list[Fault]) -> Any:

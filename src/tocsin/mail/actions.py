@@ -18,12 +18,19 @@ from tocsin.kernel.errors import BadInput, Busy, Fault, NotFound, Refused, Unava
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import deposit, key, lookup_digest, open_sealed, seal
 
-from . import dkim, feeds, policy, template
+from . import dkim, feeds, policy, receivers, template
 from .models import Outbound, Suppression
 from .parse import kind, mime
 from .port import Transport
+from .receivers import hear, lock, take
 from .sender import journal
-from .types import BlockToSend, Delivery, Envelope, FeedReport, Outcome, Pace, Recipient, Recovery, Single, Template
+from .types import BlockToSend, Delivery, Envelope, FeedReport, Heard, LaneMemory, Outcome, Pace, Recipient, Recovery, Single, Template, receiver_of
+
+__all__ = [
+    "check_feed", "close_block", "compile_template", "hear", "in_doubt", "is_being_sent", "lock", "message_id", "queue_many",
+    "queue_single", "recover", "send_block", "send_single", "shipment", "suppress", "take", "take_feed", "take_in", "take_in_many",
+    "transport", "verp",
+]  # fmt: skip
 
 BLOCK_RECIPIENTS_MAX = 10_000
 SINGLE_PRIORITY = 10  # above mailings: somebody waits for it
@@ -36,6 +43,7 @@ REFERENCES_CHARS_MAX = 800
 TAKE_IN_MAX = 200
 TAKE_IN_LOCK = 0x746F634D  # advisory: ids of inbound mail rise in the order of commits
 SINGLE_PACE = Pace(connections=1, messages_per_connection=1, rate_per_s=1000.0)
+SINGLE_CONNECTIONS = 8  # of which a deferral takes its part from the receiver's window
 SIGN_AHEAD = 32  # messages made at once: a signature drives the interpreter out of the caches, see `dkim.Signer.contents`
 
 
@@ -299,6 +307,8 @@ def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
             raise Busy(f"mail {outbound} is with another worker", retry_after_s=SINGLE_BUSY_S)
         return
     single = json.loads(open_sealed(row.sealed, context="mail-outbound").reveal())
+    receiver = receiver_of(single["to"].rpartition("@")[2].lower())
+    _admit(row, receiver, at=at)
     number = SINGLE_BLOCKS_FROM + outbound
     mail = config.current().mail
     doubt = recover(number).in_doubt
@@ -316,6 +326,7 @@ def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
         ended = "bounced"
     reason = "" if ended == "sent" else kind.reply_reason(outcome.code, outcome.enhanced, outcome.text)[0]
     with transaction.atomic():
+        _hear_single(receiver, outcome, at=at)
         jobs.fenced(row, code=outcome.code, enhanced=outcome.enhanced, reason=reason, state=ended or "open", ended_at=at if ended else None,
                     lease_until=at)
         if ended == "sent" and single.get("then"):
@@ -324,6 +335,25 @@ def send_single(outbound: int, *, at: datetime, transport: Transport) -> None:
         close_block(number)  # a deferred one starts afresh; one in doubt must stay in the journal until it is named above
     if ended is None:
         raise Unavailable("mail transport", f"mail {outbound}: {outcome.kind} {outcome.code} {outcome.enhanced}")
+
+
+def _admit(row: Outbound, receiver: str, *, at: datetime) -> None:
+    """Wait for a receiver that wants it so, giving the lease back: a single mail goes before mailings and not before the receiver's word."""
+    jobs.fenced(row, receiver=receiver)
+    try:
+        receivers.admit(receiver, at=at, outbound=row.pk)
+    except Busy:
+        jobs.fenced(row, lease_until=at, attempt=row.attempt - 1)
+        raise
+
+
+def _hear_single(receiver: str, outcome: Outcome, *, at: datetime) -> None:
+    """Let the receiver's memory hear what was said to a single mail. Joins the caller's transaction."""
+    if outcome.kind == "in_doubt" or not outcome.code:
+        return
+    us = outcome.kind == "deferred" and policy.speaks_of_us(outcome.code, outcome.enhanced)
+    said = [Heard(outcome.at_us / 1_000_000, outcome.code, outcome.enhanced, outcome.text, us=us)] if outcome.kind != "handed_over" else []
+    hear(receiver, LaneMemory(), said, sent=1, cap_per_s=receivers.UNLIMITED_PER_S, connections=SINGLE_CONNECTIONS, measured_per_s=0.0, at=at)
 
 
 def take_in(raw: bytes, *, envelope_from: str, envelope_to: Sequence[str], at: datetime) -> int:

@@ -26,6 +26,7 @@ class Outbound(Leased):
     enhanced = models.TextField(default="")
     reason = models.TextField(default="")
     repeats = models.IntegerField(default=0)
+    receiver = models.TextField(default="")
 
     class Meta:
         constraints = [
@@ -36,6 +37,7 @@ class Outbound(Leased):
         indexes = [
             models.Index(fields=["id"], condition=models.Q(state="open"), name="mail_outbound_open"),
             models.Index(fields=["message_id"], name="mail_outbound_message_id"),
+            models.Index(fields=["lease_until"], condition=models.Q(state="open"), name="mail_outbound_leased"),
         ]
 
 
@@ -69,3 +71,24 @@ class Suppression(models.Model):
     digest = models.BinaryField(unique=True)
     reason = models.TextField()
     at = models.DateTimeField()
+
+
+class Receiver(models.Model):
+    """What one receiver has made of one source of ours, over everything sent: see `receivers`. `held_…`: the rate that holds until then.
+
+    `tokens`, `refilled_at`: the bucket of that rate. `day`, `sent_of_day`: how many went to it on a day of UTC, for a warm-up.
+    """
+
+    source = models.TextField()
+    receiver = models.TextField()
+    memory = models.JSONField(default=dict)
+    held_rate_per_s = models.FloatField(null=True)
+    held_until = models.DateTimeField(null=True)
+    tokens = models.FloatField(default=0)
+    refilled_at = models.DateTimeField(auto_now_add=True)
+    first_used_at = models.DateTimeField(null=True)
+    day = models.DateField(null=True)
+    sent_of_day = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "receiver"], name="mail_receiver_once")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Sequence
 
 import idna
 
@@ -116,3 +117,31 @@ def finish_s(*, waiting: int, rate_per_s: float, per_day: int | None, left_of_da
     days = -(-beyond // per_day)
     rest = beyond - (days - 1) * per_day
     return max(days * DAY_S + rest / rate_per_s, waiting / rate_per_s)
+
+
+def warm_up_allows(curve: Sequence[tuple[int, int]], day: int) -> int | None:
+    """Return how many messages a warm-up allows on its `day` (1 is that of the first use); None once it is over.
+
+    `curve`: (day, messages a day), days rising; between two of them the allowance rises by the same factor each day, as senders do it. The
+    last step is the end: from the day after it there is no limit.
+    """
+    if day > curve[-1][0]:
+        return None
+    before = curve[0]
+    for step in curve:
+        if day <= step[0]:
+            if step[0] == before[0]:
+                return step[1]
+            share = (day - before[0]) / (step[0] - before[0])
+            factor: float = (step[1] / before[1]) ** max(0.0, share)
+            return max(1, round(before[1] * factor))
+        before = step
+    return None
+
+
+def speaks_of_us(code: int, enhanced: str) -> bool:
+    """Tell whether a deferral is about the sender's pace or standing and not about the recipient: then the lane slows down.
+
+    Source: RFC 3463 s3.8 (X.7.x: security or policy), s3.5 (4.3.2 system not accepting, 4.4.5 congestion), RFC 5321 s3.8 (421).
+    """
+    return code == 421 or (400 <= code < 500 and enhanced.startswith(("4.7.", "4.3.2", "4.4.5")))

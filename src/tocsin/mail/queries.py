@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import key, lookup_digest, open_deposit
 
-from . import dkim, policy, quotas
+from . import dkim, exchangers, policy, quotas, receivers
 from . import preflight as checks
 from .models import Inbound, Outbound, Suppression
 from .parse import kind, mime
@@ -22,7 +22,6 @@ from .shaping import table
 from .types import (
     Check,
     Classified,
-    Heard,
     InboundInfo,
     InboundKind,
     LaneLimits,
@@ -30,8 +29,8 @@ from .types import (
     OutboundInfo,
     ParsedMessage,
     Quota,
+    ReceiverNow,
     Shape,
-    Verdict,
 )
 
 INBOUND_MAX = 1000
@@ -121,6 +120,11 @@ def classify_reply(code: int, enhanced: str, text: str) -> tuple[str, bool]:
     return kind.reply_reason(code, enhanced, text)
 
 
+def speaks_of_us(code: int, enhanced: str) -> bool:
+    """Tell whether a deferral is about our pace or standing and not about the recipient. See `policy.speaks_of_us`."""
+    return policy.speaks_of_us(code, enhanced)
+
+
 def shape_of(receiver: str) -> Shape:
     """Return what senders allow themselves towards a receiver, by the name of its lane."""
     return table.shape_of(receiver)
@@ -141,17 +145,37 @@ def lane_memory(stored: Mapping[str, Any]) -> LaneMemory:
     return LaneMemory.of(stored)
 
 
-def lane_after(
-    memory: LaneMemory, heard: Sequence[Heard], *, sent: int, receiver: str, cap_per_s: float, measured_per_s: float, at: datetime
-) -> tuple[LaneMemory, list[Verdict]]:
-    """Return a lane's memory after `sent` messages, and what changed: reactions of its receiver, the adapted rate, the breaker.
+def receiver_now(receiver: str, *, at: datetime) -> ReceiverNow:
+    """Return what a receiver allows us at a moment, over everything we send to it."""
+    return receivers.now(receiver, at=at)
 
-    `heard`: replies that were no plain acceptance. Without one that speaks of us, an adapted rate recovers step by step.
+
+def receivers_now(names: Collection[str], *, at: datetime) -> Mapping[str, ReceiverNow]:
+    """Return what each of these receivers allows us at a moment, in one query."""
+    return receivers.now_many(names, at=at)
+
+
+def receiver_memory(stored: Mapping[str, Any]) -> LaneMemory:
+    """Return the part of a lane's stored memory that is its receiver's."""
+    return shaping.of_receiver(LaneMemory.of(stored))
+
+
+def lane_with_receiver(lane: LaneMemory, receiver: LaneMemory) -> LaneMemory:
+    """Return what is known of a receiver, with the breaker of one mailing's lane."""
+    return shaping.shared(receiver, lane)
+
+
+def receivers_by_mx(domains: Collection[str]) -> Mapping[str, str]:
+    """Return the receiver of each domain by its mail exchangers, `other` where the table names none; empty unless `[mail] mx_lookup` is on.
+
+    Domains that could not be asked are left out. Each is asked once per process.
     """
-    memory, verdicts = shaping.judge(
-        memory, heard, sent=sent, receiver=receiver, reactions=table.reactions(), cap_per_s=cap_per_s, measured_per_s=measured_per_s
-    )
-    return memory if any(h.us for h in heard) else shaping.recover(memory, at_s=at.timestamp(), cap_per_s=cap_per_s), verdicts
+    return exchangers.receivers(domains)
+
+
+def singles_open(receiver: str | None = None) -> int:
+    """Return how many single mails are being sent now, to one receiver or all: each holds one connection."""
+    return receivers.singles_open(receiver)
 
 
 def lane_limits(memory: LaneMemory, *, at: datetime, cap_per_s: float, connections: int) -> LaneLimits:

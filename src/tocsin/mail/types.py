@@ -15,12 +15,13 @@ from typing import Literal, NamedTuple
 from tocsin.kernel.errors import Fault
 from tocsin.kernel.private import Private
 
+from .shaping.families import OTHER, receiver_of
 from .shaping.policy import Limits as LaneLimits
 from .shaping.policy import Memory as LaneMemory
 from .shaping.policy import Said as Heard
 from .shaping.policy import Shape, Verdict
 
-__all__ = ["Heard", "LaneLimits", "LaneMemory", "Shape", "Verdict"]  # of the shaping folder, for those outside
+__all__ = ["OTHER", "Heard", "LaneLimits", "LaneMemory", "Shape", "Verdict", "receiver_of"]  # of the shaping folder, for those outside
 
 Reach = Literal["loopback", "world"]
 OutcomeKind = Literal["handed_over", "deferred", "bounced", "in_doubt"]
@@ -276,6 +277,22 @@ class FeedReport:
     ignored: int
     rejected: int
     faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverNow:
+    """What a receiver allows our source now, over everything sent to it. `rate_per_s` 0: it asked for a pause.
+
+    `per_day`, `left_of_day`: of a warm-up, None without one; `first_used_at`: when our source first sent to it.
+    """
+
+    memory: LaneMemory
+    rate_per_s: float
+    connections: int
+    messages_per_connection: int
+    per_day: int | None
+    left_of_day: int | None
+    first_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A lane listens: what receivers say slows it down, pauses it, or breaks it, within the transaction that writes their replies down.
 
-The lane's row holds its memory (`mail.shaping.policy.Memory`) and what follows from it for the senders: `held_rate_per_s` and
+What a receiver makes of us is the mail room's, for everything we send to it; the lane's row holds a copy with its own breaker
+(`mail.shaping.policy.Memory`) and what follows from it for the senders: `held_rate_per_s` and
 `held_connections` until `held_until`. Senders look at the row every half second, so a pause acts as quickly as one that a person orders.
 Every change is an entry of the evidence; one that a person must look at also goes to `[mail] alarm_address`.
 """
@@ -36,10 +37,18 @@ def hear(lane: int, heard: Sequence[Heard], *, sent: int, measured_per_s: float,
 
     Joins the caller's transaction and locks the lane's row, so call it last.
     """
+    mail.lock(Lane.objects.values_list("provider", flat=True).get(pk=lane))  # before the lane: single mails hold it alone
     row = Lane.objects.select_for_update(no_key=True).get(pk=lane)
     before = mail_now.lane_memory(row.memory)
-    now, verdicts = mail_now.lane_after(
-        before, heard, sent=sent, receiver=row.provider, cap_per_s=row.rate_per_s, measured_per_s=measured_per_s, at=at
+    now, verdicts = mail.hear(
+        row.provider,
+        before,
+        heard,
+        sent=sent,
+        cap_per_s=row.rate_per_s,
+        connections=row.connections,
+        measured_per_s=measured_per_s,
+        at=at,
     )
     if now == before:
         return
@@ -56,10 +65,13 @@ def hear(lane: int, heard: Sequence[Heard], *, sent: int, measured_per_s: float,
 
 
 def refresh(lane: int, *, at: datetime) -> None:
-    """Let a lane whose hold has run out go on with what is left of it. Joins the caller's transaction."""
+    """Bring a lane to what its receiver makes of us by now: a hold that has run out, or what it said to somebody else of us.
+
+    Joins the caller's transaction.
+    """
     row = Lane.objects.select_for_update(no_key=True).get(pk=lane)
-    if row.held_until is not None and row.held_until <= at:
-        _store(row, mail_now.lane_memory(row.memory), at=at)
+    known = mail_now.receiver_now(row.provider, at=at).memory
+    _store(row, mail_now.lane_with_receiver(mail_now.lane_memory(row.memory), known), at=at)
 
 
 def release(lane: int, *, approval: int | None, at: datetime, by: str) -> None:

@@ -282,19 +282,30 @@ def kind_of(kind: str, enhanced: str) -> str:
     return "deferred" if kind == "bounced" and enhanced.startswith("5.7.") else kind
 
 
-def speaks_of_us(code: int, enhanced: str) -> bool:
-    """Tell whether a deferral is about the sender's pace or standing and not about the recipient: then the lane slows down.
+_ASKED = re.compile(
+    r"(?i)\b(?:in|after|wait|for)\W{0,3}(\d{1,5})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b|\b(\d{1,5})\s*(seconds?|minutes?|hours?)\b"
+)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
-    Source: RFC 3463 s3.8 (X.7.x: security or policy), s3.5 (4.3.2 system not accepting, 4.4.5 congestion), RFC 5321 s3.8 (421).
+
+def asked_s(code: int, text: str) -> float:
+    """Return how long a deferral asks us to wait ("try again in 300 seconds"), 0 if it names no time; at most DEFERRED_S_MAX."""
+    found = _ASKED.search(text) if 400 <= code < 500 else None
+    if found is None:
+        return 0.0
+    number, unit = (found.group(1), found.group(2)) if found.group(1) else (found.group(3), found.group(4))
+    return min(float(number) * _UNITS[unit[0].lower()], DEFERRED_S_MAX)
+
+
+def next_try(*, tries: int, at: datetime, retry: Retry, spread: int, asked_s: float = 0.0) -> datetime | None:
+    """Return when a recipient that was sent to `tries` times is tried again; None: give up. `spread` (0-99) moves it up to 10 % later.
+
+    Never before the receiver asked for (`asked_s`). Where a drill shortens the first wait, it shortens that in the same measure.
     """
-    return code == 421 or (400 <= code < 500 and enhanced.startswith(("4.7.", "4.3.2", "4.4.5")))
-
-
-def next_try(*, tries: int, at: datetime, retry: Retry, spread: int) -> datetime | None:
-    """Return when a recipient that was sent to `tries` times is tried again; None: give up. `spread` (0-99) moves it up to 10 % later."""
     if tries >= retry.tries_max:
         return None
     wait_s = min(retry.first_s * 2.0 ** (tries - 1), max(DEFERRED_S_MAX, retry.first_s))
+    wait_s = max(wait_s, asked_s * min(1.0, retry.first_s / Retry().first_s))
     return at + timedelta(seconds=wait_s * (1 + spread / 1000))
 
 

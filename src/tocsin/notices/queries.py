@@ -12,6 +12,7 @@ from django.db.models import Sum
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound, Unavailable
 from tocsin.mail import queries as mail
+from tocsin.mail.types import ReceiverNow
 from tocsin.subjects import queries as subjects
 
 from . import alerts, casecode, forecast, order, policy, rehearsal
@@ -58,7 +59,8 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
     rows, doubt = sql.rows("notices", "counts", mailing=mailing), 0
     own = dict(sql.rows("notices", "rates", mailing=mailing, since=now - timedelta(seconds=RATE_WINDOW_S), until=now + SECOND))
     sending = found.state == MailingState.SENDING
-    ends, end = _ends(found, rows, held, own, rate, now) if sending else ([None] * len(rows), found.ended_at)
+    receivers = mail.receivers_now([row[1] for row in rows], at=now) if sending else {}
+    ends, end = _ends(rows, held, own, receivers, rate, now) if sending else ([None] * len(rows), found.ended_at)
     lanes = []
     for row, eta_at in zip(rows, ends, strict=True):
         lane, provider, rate_max, connections, n, waiting, handed, deferred, bounced, letters, doubted, blocks, opened, locked, per = row
@@ -88,6 +90,8 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
                 late=_late(found, eta_at) and bool(waiting),
                 held_what=by.held_what if by else "",
                 held_why=by.held_why if by else "",
+                warm_up_per_day=receivers[provider].per_day if provider in receivers else None,
+                warm_up_left=receivers[provider].left_of_day if provider in receivers else None,
             )
         )
     counts: dict[str, Any] = {
@@ -240,7 +244,12 @@ def _rate(mailing: Mailing, now: datetime) -> float:
 
 
 def _ends(
-    found: Mailing, rows: Sequence[tuple[Any, ...]], held: Mapping[int, Lane], own: Mapping[int, int], rate: float, now: datetime
+    rows: Sequence[tuple[Any, ...]],
+    held: Mapping[int, Lane],
+    own: Mapping[int, int],
+    receivers: Mapping[str, ReceiverNow],
+    rate: float,
+    now: datetime,
 ) -> tuple[list[datetime | None], datetime | None]:
     """Return when each lane has nobody waiting any more, and when the whole mailing has not; None if nobody knows."""
     loads = []
@@ -254,6 +263,8 @@ def _ends(
                 rate_max=rate_max if by is None or paused else by.rate_now,
                 pause_s=max(0.0, (by.held_until - now).total_seconds()) if by is not None and paused and by.held_until else 0.0,
                 stands=rate_max == 0 or bool(by and by.memory.get("broken")),
+                per_day=receivers[provider].per_day,
+                left_of_day=receivers[provider].left_of_day or 0,
             )
         )
     try:

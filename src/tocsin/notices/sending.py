@@ -47,7 +47,7 @@ from tocsin.kernel.errors import Refused, Unavailable
 from tocsin.kernel.sealing import lookup_digest
 from tocsin.mail import actions as mail
 from tocsin.mail import queries as mail_now
-from tocsin.mail.types import LEASE_AGE_S_MAX, BlockToSend, Heard, Outcome, Pace, Quota, Recipient
+from tocsin.mail.types import LEASE_AGE_S_MAX, BlockToSend, Heard, Outcome, Pace, Quota, ReceiverNow, Recipient
 from tocsin.subjects import queries as subjects
 from tocsin.subjects.types import Contactable
 
@@ -65,6 +65,8 @@ BUSY_S = 1.0  # no connection of the lane is free
 SHIP_S = 1.0  # an outcome is in the database at most so long after the next one came
 OUTLAST_S = LEASE_AGE_S_MAX + 1.0  # a holder that lost its fence sends nothing after this
 OUTLAST_LOOK_S = 0.05
+WARM_UP_S = 300.0  # the day's part of a warm-up is used up
+SHAPED_MAX = 1_000  # at this many connections a receiver has no limit of its own
 QUOTA_S = 60.0  # a relay's daily quota is used up
 DAY = timedelta(days=1)
 HELD_LANE_S = 5.0  # a lane of rate 0
@@ -131,8 +133,8 @@ def again(mailing: int, lane: int, *, after_s: float = 0) -> None:
 class Brake:
     """Tells a running block to stop: mailing held, rate changed, or more sent than the lane's bucket gave. Looks every LOOK_S seconds."""
 
-    def __init__(self, lane: int, rate_per_s: float, connections: int) -> None:
-        self.lane, self.rate_per_s = lane, rate_per_s
+    def __init__(self, lane: int, rate_per_s: float, connections: int, receiver: tuple[str, float] | None = None) -> None:
+        self.lane, self.rate_per_s, self.receiver = lane, rate_per_s, receiver
         self.overdraft = max(float(connections), rate_per_s * LOOK_S)
         self.sent = 0
         self.on = False
@@ -148,19 +150,29 @@ class Brake:
 
     def look(self) -> None:
         """Debit what was sent, and read how things stand."""
-        tokens, rate, state = take(self.lane, self.sent, self.rate_per_s)
+        tokens, rate, state = take(self.lane, self.sent, self.rate_per_s, receiver=self.receiver)
         self.sent = 0
         overdrawn = rate < policy.UNLIMITED_PER_S and tokens < -self.overdraft
         self.on = state != MailingState.SENDING or rate != self.rate_per_s or overdrawn
         self.wait_s = -tokens / rate if overdrawn and rate > 0 else 0.0
 
 
-def take(lane: int, sent: int, rate_per_s: float) -> tuple[float, float, str]:
-    """Debit a lane's bucket; return (tokens, rate, state of the mailing). An unlimited lane is only read."""
+def shared_rate(provider: str, receiver: ReceiverNow) -> tuple[str, float] | None:
+    """Return a receiver and the rate that holds for everything sent to it; None if there is no such rate now."""
+    return (provider, receiver.rate_per_s) if 0 < receiver.rate_per_s < policy.UNLIMITED_PER_S else None
+
+
+def take(lane: int, sent: int, rate_per_s: float, *, receiver: tuple[str, float] | None = None) -> tuple[float, float, str]:
+    """Debit a lane's bucket, and its receiver's; return (tokens, rate, state of the mailing), tokens of the emptier. An unlimited lane is
+    only read.
+    """
     name = "look" if rate_per_s >= policy.UNLIMITED_PER_S else "take_tokens"
     params: dict[str, Any] = {"lane": lane} if name == "look" else {"lane": lane, "sent": sent}
     (row,) = sql.rows("notices", name, **params)
-    return float(row[0]), float(row[1]), str(row[2])
+    tokens = float(row[0])
+    if receiver is not None:
+        tokens = min(tokens, mail.take(receiver[0], sent, rate_per_s=receiver[1]))
+    return tokens, float(row[1]), str(row[2])
 
 
 def send_next(mailing: int, lane: int, *, at: datetime) -> int:
@@ -209,19 +221,30 @@ def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]], int | 
         limits = Lane.objects.get(pk=lane)
         if held_by.state != MailingState.SENDING:
             return None
-        if limits.held_until is not None:
+        receiver = mail_now.receiver_now(limits.provider, at=clock.now())
+        if limits.held_until is not None or receiver.memory != mail_now.receiver_memory(limits.memory):
             lanes.refresh(lane, at=clock.now())
             limits.refresh_from_db()
-        if limits.rate_now == 0:
+        if limits.rate_now == 0 or receiver.rate_per_s == 0:
             again(mailing, lane, after_s=HELD_LANE_S)
             return None
-        ((all_held, lane_held),) = sql.rows("notices", "held", mailing=mailing, lane=lane)
-        free = {"lane_cap": limits.connections_now, "mailing_cap": held_by.connections}
+        if receiver.left_of_day is not None and receiver.left_of_day < 1:
+            again(mailing, lane, after_s=WARM_UP_S)
+            return None
+        # Counted over everything that leaves: other mailings too, and single mails, which have one connection for themselves.
+        ((all_held, lane_held),) = sql.rows("notices", "held", provider=limits.provider)
+        singles = {"lane": mail_now.singles_open(limits.provider), "all": mail_now.singles_open()}
+        lane_held, all_held = int(lane_held) + singles["lane"], int(all_held) + singles["all"]
+        reserved = 1 if not singles["lane"] and receiver.connections < SHAPED_MAX and receiver.connections > 1 else 0
+        free = {
+            "lane_cap": min(limits.connections_now, receiver.connections - reserved),
+            "mailing_cap": held_by.connections,
+        }
         connections = policy.connections_for_block(lane_held=lane_held, mailing_held=all_held, **free)
         if not connections:
             again(mailing, lane, after_s=BUSY_S)
             return None
-        tokens, rate, _ = take(lane, 0, limits.rate_now)
+        tokens, rate, _ = take(lane, 0, limits.rate_now, receiver=shared_rate(limits.provider, receiver))
         if rate < policy.UNLIMITED_PER_S and tokens < 0:
             again(mailing, lane, after_s=min(HELD_LANE_S, max(0.1, -tokens / rate)))
             return None
@@ -241,7 +264,8 @@ def _claim(mailing: int, lane: int) -> tuple[Batch, list[dict[str, Any]], int | 
         more = policy.connections_for_block(lane_held=lane_held + connections, mailing_held=all_held + connections, **free)
         if more and free_blocks(lane):
             again(mailing, lane)
-        return batch, earlier, None if per_day is None else left
+        most = [n for n in (left if per_day is not None else None, receiver.left_of_day) if n is not None]
+        return batch, earlier, min(most, default=None)
 
 
 _took: dict[int, float] = {}  # lane: messages per second that the last block of this process brought
@@ -349,18 +373,21 @@ class Block:
         recipients, gone = self._recipients(due, clock.us(at))
         self.due = [r.n for r in recipients]
         self.ahead = self.batch.unsettled[-1]["ahead"]
-        brake = Brake(self.lane.pk, self.lane.rate_now, self.batch.connections)
+        receiver = mail_now.receiver_now(self.lane.provider, at=clock.now())
+        shared = shared_rate(self.lane.provider, receiver)
+        rate = min(self.lane.rate_now, shared[1] if shared else self.lane.rate_now)
+        brake = Brake(self.lane.pk, self.lane.rate_now, self.batch.connections, shared)
         self.began_at, self.n_tried = clock.monotonic(), 0
         trouble: Refused | Unavailable | None = None
         unsaved, total, saved_at, loud = gone, len(gone), clock.monotonic(), False
         self.unshipped, self.shipped_at = [], saved_at
         try:
-            for outcome in self._outcomes(recipients, brake, at):
+            for outcome in self._outcomes(recipients, brake, at, rate_per_s=rate, per_connection=receiver.messages_per_connection):
                 unsaved.append(outcome)
                 self.unshipped.append(outcome)
                 brake.sent += 1
                 total += 1
-                loud = loud or (outcome.kind != "handed_over" and policy.speaks_of_us(outcome.code, outcome.enhanced))
+                loud = loud or (outcome.kind != "handed_over" and mail_now.speaks_of_us(outcome.code, outcome.enhanced))
                 now = clock.monotonic()
                 if now - saved_at >= (LOOK_S if loud else SETTLE_S):
                     self.settle(unsaved)
@@ -380,7 +407,9 @@ class Block:
             raise trouble
         return total
 
-    def _outcomes(self, recipients: list[Recipient], brake: Brake, at: datetime) -> Iterator[Outcome]:
+    def _outcomes(
+        self, recipients: list[Recipient], brake: Brake, at: datetime, *, rate_per_s: float, per_connection: int
+    ) -> Iterator[Outcome]:
         if not recipients:
             return iter(())
         block = BlockToSend(
@@ -391,7 +420,7 @@ class Block:
             date=at,
             named_in_doubt=frozenset(self.doubted),
         )
-        pace = Pace(min(self.batch.connections, len(recipients)), self.lane.messages_per_connection, self.lane.rate_now)
+        pace = Pace(min(self.batch.connections, len(recipients)), min(self.lane.messages_per_connection, per_connection), rate_per_s)
         return mail.send_block(
             block, transport=mail.transport(), pace=pace, renew=lambda: jobs.renew(self.batch), stopped=brake, announce=self.announce
         )
@@ -545,7 +574,7 @@ class Block:
         for o in done:
             if o.kind in ("deferred", "bounced") and o.code:
                 _, hard = mail_now.classify_reply(o.code, o.enhanced, o.text)
-                us = policy.speaks_of_us(o.code, o.enhanced)
+                us = mail_now.speaks_of_us(o.code, o.enhanced)
                 heard.append(Heard(o.at_us / 1_000_000, o.code, o.enhanced, self._text(o), hard=hard and o.kind == "bounced", us=us))
         self.n_tried += len(done)
         took_s = max(clock.monotonic() - self.began_at, 0.001)
@@ -554,7 +583,13 @@ class Block:
 
     def _next_try(self, o: Outcome) -> datetime | None:
         tries = (self.deferred[o.n].tries if o.n in self.deferred else 0) + 1
-        return policy.next_try(tries=tries, at=clock.from_us(o.at_us), retry=self.retry, spread=(self.batch.pk * 31 + o.n) % 100)
+        return policy.next_try(
+            tries=tries,
+            at=clock.from_us(o.at_us),
+            retry=self.retry,
+            spread=(self.batch.pk * 31 + o.n) % 100,
+            asked_s=policy.asked_s(o.code, o.text),
+        )
 
     def _text(self, o: Outcome) -> str:
         """Return what the receiver said, fit for tables and evidence."""

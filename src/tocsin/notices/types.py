@@ -274,6 +274,7 @@ class LaneStatus:
 
     `rate_per_s`: handed over per second in the last minute; `connections_open`: held by senders now, of `connections`. `locked`: waiting for
     a filing. `late`: by `eta_at` it ends after the deadline. `held_what`: pause, slow, adapt or breaker, `held_why` in the receiver's words.
+    `warm_up_…`: what may go to the receiver today, and what is left of it; None without a warm-up.
     """
 
     lane: int
@@ -298,6 +299,8 @@ class LaneStatus:
     late: bool = False
     held_what: str = ""
     held_why: str = ""
+    warm_up_per_day: int | None = None
+    warm_up_left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

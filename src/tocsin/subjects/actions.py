@@ -8,6 +8,7 @@ import gc
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,8 @@ from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import BadInput, NotFound, Refused, ensure
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest, open_sealed, seal
+from tocsin.mail import queries as mail
+from tocsin.mail.types import OTHER
 
 from . import queries
 from .intake import Batch, Checked, Reader
@@ -223,6 +226,16 @@ class _Profiles:
         return self._ids[digest]
 
 
+def _roll_up(checked: dict[str, Checked]) -> None:
+    """Name the receiver of addresses whose domain no table names, by its mail exchangers, where the configuration asks for that."""
+    domains = {row.address.domain for row in checked.values() if row.address and row.address.provider == OTHER}
+    found = mail.receivers_by_mx(domains) if domains else {}
+    for external_id, row in checked.items() if found else ():
+        if row.address and row.address.provider == OTHER:
+            receiver = found.get(row.address.domain, OTHER)
+            checked[external_id] = row._replace(address=replace(row.address, provider=receiver))
+
+
 def _checked(reader: Reader, rows: Sequence[Row], *, profiles: _Profiles) -> Batch:
     """Check a batch of rows, and say who in it is new, changed, or as the register has them already."""
     batch, checked, means = Batch(), dict[str, Checked](), reader.means
@@ -234,6 +247,7 @@ def _checked(reader: Reader, rows: Sequence[Row], *, profiles: _Profiles) -> Bat
             batch.rejects.append((row.line, means.external_id, TWICE))
         else:
             checked[found.external_id] = found
+    _roll_up(checked)
     known = sql.rows("subjects", "known", external_ids=list(checked))
     fresh = iter([i for (i,) in sql.rows("subjects", "new_ids", n=sum(subject is None for _, subject, _, _, _ in known))])
     for external_id, subject, has_card, digest, twice in known:

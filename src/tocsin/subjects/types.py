@@ -78,6 +78,11 @@ class EmailAddress:
     key: str
     provider: str
 
+    @property
+    def domain(self) -> str:
+        """Return the domain, in ASCII and lower case."""
+        return self.address.rpartition("@")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class AddressColumns:

@@ -72,4 +72,4 @@ class DirectMx:
 @functools.lru_cache(maxsize=1)
 def _lookup(home: Path, settings: Settings) -> Lookup:
     """Return the look-up of this process: what it remembers must outlive a block."""
-    return Lookup(settings, receivers=table.exchangers(), shape_of=table.shape_of)
+    return Lookup(settings, receivers=table.mx_suffixes(), shape_of=table.shape_of)

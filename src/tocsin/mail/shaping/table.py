@@ -11,7 +11,7 @@ from .policy import Reaction, Shape, read
 
 
 @functools.cache
-def _table() -> tuple[dict[str, Shape], list[Reaction]]:
+def _table() -> tuple[dict[str, Shape], list[Reaction], dict[str, str]]:
     return read(tomllib.loads(resources.files(__package__).joinpath("receivers.toml").read_text()))
 
 
@@ -26,7 +26,6 @@ def reactions() -> Sequence[Reaction]:
     return _table()[1]
 
 
-@functools.cache
-def exchangers() -> Mapping[str, str]:
-    """Return receivers by the suffixes of their mail exchangers' names."""
-    return tomllib.loads(resources.files(__package__).joinpath("exchangers.toml").read_text())
+def mx_suffixes() -> Mapping[str, str]:
+    """Return receivers by the ends of the names of their mail exchangers."""
+    return _table()[2]
