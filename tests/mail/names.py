@@ -18,7 +18,7 @@ import dns.rrset
 class NameServer:
     """Answers (name, kind) with records in presentation format; NXDOMAIN where it knows nothing of a name.
 
-    `silent`: never answers. `signed`: sets AD where it is asked to, as a validating resolver does. `broken`: SERVFAIL for these.
+    `silent`: never answers. `signed`: sets AD, as a validating resolver does, asked to or not. `broken`: SERVFAIL for these.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class NameServer:
             self.asked.append((name, kind))
             reply = dns.message.make_response(query)
             reply.flags |= dns.flags.AA | dns.flags.RA
-            if self.signed and query.flags & dns.flags.AD:
+            if self.signed:
                 reply.flags |= dns.flags.AD
             values = self.records.get((name, kind), [])
             if (name, kind) in self.broken:

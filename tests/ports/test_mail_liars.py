@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports.servers import Script, Server
+from tests.ports.servers import DROP, Script, Server
 from tests.ports.test_mail_transport import ONE_EACH, addresses_taken, deliver, kinds, send
 from tests.ports.test_mail_transport import block as lot
 from tocsin.mail import policy
 from tocsin.mail.sender import journal
+from tocsin.mail.sender.connection import Timeouts
+from tocsin.mail.sender.replies import ReplyParser
 
 PIPELINED = ("PIPELINING", "X-TOCSIN-PRACTICE")
 LOCK_STEP = ("X-TOCSIN-PRACTICE",)
@@ -173,8 +175,11 @@ def test_one_reply_too_many_loses_nobody(tmp_path: Path, slot: str, extra: bytes
 
 @pytest.mark.parametrize("keywords", [PIPELINED, LOCK_STEP], ids=["pipelined", "lock-step"])
 def test_a_yes_before_the_content_is_no_yes(tmp_path: Path, keywords: tuple[str, ...]) -> None:
-    """With the 354 comes a 250 for a content that was not given yet. Believed, it would lose the message."""
-    script: Script = lambda s, k, _: b"354 go\r\n250 2.0.0 taken already\r\n" if s == "DATA" and k == 2 else None  # noqa: E731
+    """With the 354 comes a 250 for a content that was not given yet; then the server goes. Believed, it would lose the message."""
+
+    def script(slot: str, k: int, _: str) -> bytes | None:
+        return {"DATA": b"354 go\r\n250 2.0.0 taken already\r\n", "MID_DATA": DROP}.get(slot) if k == 2 else None
+
     with Server(script=script, keywords=keywords) as server:
         outcomes = deliver(tmp_path, server)
     assert kinds(outcomes) == [("handed_over", 250)] * 3
@@ -204,6 +209,21 @@ def test_what_is_no_reply_ends_the_connection_and_no_message(tmp_path: Path, rep
     assert len(outcomes) == 3
     assert outcomes[0].kind == outcomes[2].kind == "handed_over"
     assert max(Counter(addresses_taken(server)).values()) == 1
+
+
+def test_what_stands_before_junk_counts_and_junk_ends_the_connection_at_once(tmp_path: Path) -> None:
+    """The 250 to a content and junk come in one read: the message is handed over, not in doubt, and nobody waits for a time-out."""
+    parser = ReplyParser()
+    assert [r.code for r in parser.feed(b"250 taken\r\njunk\r\n")] == [250]
+    assert parser.fault is not None
+    script: Script = lambda s, k, _: b"250 2.0.0 taken\r\njunk\r\n" if s == "FINAL" and k == 2 else None  # noqa: E731
+    begun = time.monotonic()
+    with Server(script=script) as server:
+        outcomes = deliver(tmp_path, server, timeouts=Timeouts(connect=30, retry=0.01))
+    assert kinds(outcomes) == [("handed_over", 250)] * 3
+    assert addresses_taken(server) == ONE_EACH
+    assert server.connections == 2
+    assert time.monotonic() - begun < 20  # the shortest time-out is far longer
 
 
 # -- addresses ------------------------------------------------------------------------------------------------------------------
