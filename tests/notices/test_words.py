@@ -17,7 +17,7 @@ from typing import NamedTuple
 import dkim
 import pytest
 from django.db import connection
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mjml import mjml2html
 
@@ -226,6 +226,7 @@ def test_hidden_words_close_the_gate_whatever_hides_them() -> None:
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=60)
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(TEXT, max_size=12))
 def test_the_layout_says_what_the_text_says_whatever_it_is(lines: list[str]) -> None:
     text = "Notice\n\n" + "\n\n".join(line.replace("{", "").replace("}", "") for line in lines)
@@ -326,6 +327,11 @@ def test_each_reader_gets_their_language_and_only_under_a_reviewers_signature(sh
     sign(shop, asked.value.approval, "bob")  # a signature, but not the reviewer's
     with pytest.raises(Refused, match="signed by bob, not by carmen"):
         actions.review(notice, locale="es", reviewer="carmen", approval=asked.value.approval, at=AT, by="ada")
+    spanish = queries.languages(notice)[1]
+    forged = {"incident": incident, "locale": "es", "sha256": spanish.sha256, "reviewed_at": AT}
+    row = Review.objects.create(reviewer="carmen", approval=asked.value.approval, **forged)  # a row over a signature of somebody else
+    assert not queries.languages(notice)[1].releasable
+    row.delete()
     sign(shop, asked.value.approval, "carmen")
     actions.review(notice, locale="es", reviewer="carmen", approval=asked.value.approval, at=AT, by="ada")
     with pytest.raises(Refused, match="translation into fr"):

@@ -211,7 +211,8 @@ def test_axe_finds_nothing_in_the_editor_and_nothing_overflows(stored: int, live
     context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
     page = context.new_page()
     sign_in(page, live_server.url)
-    for path in ("/notices", f"/notices/{stored}", f"/notices/{stored}?text=default.es", f"/notices/{stored}?text=default.fr"):
+    spanish = f"/notices/{stored}?text=default.es"  # every part of the page but the English measure of reading
+    for path in ("/notices", f"/notices/{stored}", spanish) if scheme == "light" else (spanish,):
         page.goto(live_server.url + path)
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         for width in WIDTHS:
