@@ -24,7 +24,21 @@ from .parse import kind, mime
 from .port import Transport
 from .receivers import hear, lock, take
 from .sender import journal
-from .types import BlockToSend, Delivery, Envelope, FeedReport, Heard, LaneMemory, Outcome, Pace, Recipient, Recovery, Single, Template, receiver_of
+from .types import (
+    BlockToSend,
+    Delivery,
+    Envelope,
+    FeedReport,
+    Heard,
+    LaneMemory,
+    Outcome,
+    Pace,
+    Recipient,
+    Recovery,
+    Single,
+    Template,
+    receiver_of,
+)
 
 __all__ = [
     "check_feed", "close_block", "compile_template", "hear", "in_doubt", "is_being_sent", "lock", "message_id", "queue_many",
