@@ -1,10 +1,14 @@
-"""CPU time per signed message: our sender, journal on, against the RSA limit (`openssl speed rsa2048`) and smtplib with dkimpy.
+"""CPU time per message: our sender against the RSA limit (`openssl speed rsa2048`) and what else sends mail.
 
 `./run bench sender [--messages N] [--rounds N]`. All contestants send the same personal notice of about 4 KB to one sink in a process of
-its
-own; each round runs every contestant once, in turn. CPU is user + system time of the sender's process alone: wall-clock on a shared
-machine is
-noise. The limit is what OpenSSL itself needs for one RSA-2048 signature in the same round. Bar: limit / ours >= 0.80.
+its own; each round runs every contestant once, in turn. CPU is user + system time of the sender's process alone (neither sink nor
+database): wall-clock on a shared machine is noise. The limit is what OpenSSL itself needs for one RSA-2048 signature in the same round.
+Ours runs three times: whole blocks of a mailing as a worker sends them, receipts and an entry of the log for each recipient included; the
+signing sender with its journal alone; the sender without building and signing.
+Bars: limit / signed >= 0.80; unsigned <= 0.6 x smtp-source; signed >= 6 x nodemailer with DKIM in wall-clock.
+
+Peers that are not installed are left out, and said so: Postfix's smtp-source (apt install postfix), nodemailer (needs node and npm) and
+aiosmtplib are fetched into a temporary folder, or once into `--peers FOLDER`.
 """
 
 from __future__ import annotations
@@ -26,6 +30,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.mail_kill import World
 
 ROOT = Path(__file__).parent.parent
 TEXT = (
@@ -45,6 +53,9 @@ Your case code is {{code}}. Type it on our page "did you send this?" and it will
 )
 HTML = "<html><body>" + "".join(f"<p>{p}</p>\n" for p in TEXT.split("\n\n")) + "</body></html>"
 CONNECTIONS = 8
+OURS, WHOLE, UNSIGNED = "tocsin, RSA-2048, journal", "tocsin, RSA-2048, journal, receipts, log", "tocsin, unsigned path"
+SOURCE, NODE_DKIM = "smtp-source (C, no DKIM, connections kept)", "nodemailer, pooled, DKIM"
+NODE_S_MAX = 600
 
 
 def cpu() -> float:
@@ -64,45 +75,53 @@ def openssl_sign_us() -> float:
 
 def main() -> None:
     """Run the rounds and print the table; write bench/results/sender.json."""
+    from bench import mail_kill
+
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--messages", type=int, default=3000)
     arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--peers", type=Path)
     chosen = arguments.parse_args()
     if not shutil.which("openssl"):
         raise SystemExit("openssl is needed for the limit; on Debian and Ubuntu: apt install openssl")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TOCSIN_HOME"], os.environ["TOCSIN_PROCESS"] = folder, "owner"
-        os.environ["DJANGO_SETTINGS_MODULE"] = "tocsin.settings"
-        (Path(folder) / "tocsin.toml").write_text('[estate]\nkind = "drill"\n')
-        import django
+    messages = max(1, chosen.messages // 1000) * 1000
+    with tempfile.TemporaryDirectory() as folder, mail_kill.world(Path(folder), recipients=messages * chosen.rounds) as here:
+        from tocsin.kernel import config
 
-        django.setup()
-        from tocsin.kernel.sealing import create_all
-
-        create_all()
-        sink = subprocess.Popen([sys.executable, "-m", "bench.sink"], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        assert sink.stdout is not None
-        try:
-            report(run(int(sink.stdout.readline()), Path(folder), chosen.messages, chosen.rounds), chosen.messages, chosen.rounds)
-        finally:
-            sink.terminate()
-            sink.wait()
+        peers = chosen.peers or Path(folder) / "peers"
+        peers.mkdir(exist_ok=True)
+        results = run(config.current().mail.relay_port, here, peers, messages, chosen.rounds)
+    report(results, messages, chosen.rounds)
 
 
-def run(port: int, home: Path, messages: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
+def run(port: int, here: World, peers: Path, messages: int, rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Return (CPU us per message, messages per second of wall-clock) of each contestant in each round."""
-    contestants = {
-        "tocsin, RSA-2048, journal": lambda: ours(port, home, messages),
-        "tocsin, unsigned path": lambda: unsigned(port, home, messages),
+    home = here.home
+    few = max(200, messages // 10)
+    inside = {
+        OURS: lambda: ours(port, home, messages),
+        WHOLE: lambda: whole(here.mailing, messages),
+        UNSIGNED: lambda: unsigned(port, home, messages),
         "smtplib, ready bytes": lambda: smtp_ready(port, messages),
         "smtplib + EmailMessage + dkimpy": lambda: smtp_dkimpy(port, home, max(30, messages // 100)),
+        "Django, no DKIM": lambda: django_mail(port, few),
     }
-    results: dict[str, list[tuple[float, float]]] = {name: [] for name in ["openssl rsa2048 sign", *contestants]}
+    if aiosmtplib_at(peers):
+        inside["aiosmtplib, ready bytes, 8 connections"] = lambda: aio_ready(port, messages)
+    outside: dict[str, Callable[[], tuple[float, float]]] = {}
+    if shutil.which("smtp-source"):
+        outside[SOURCE] = lambda: smtp_source(port, messages * 3)
+    if nodemailer_at(peers):
+        outside["nodemailer, pooled, no DKIM"] = lambda: nodemailer(port, peers, None, messages)
+        outside[NODE_DKIM] = lambda: nodemailer(port, peers, home / "keys" / "dkim.key", max(500, messages // 3))
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in ["openssl rsa2048 sign", *inside, *outside]}
     for _ in range(rounds):
         limit = openssl_sign_us()
         results["openssl rsa2048 sign"].append((limit, 1e6 / limit))
-        for name, contestant in contestants.items():
+        for name, contestant in inside.items():
             results[name].append(measured(contestant))
+        for name, stranger in outside.items():
+            results[name].append(stranger())
     return results
 
 
@@ -138,6 +157,23 @@ def ours(port: int, home: Path, messages: int) -> int:
         actions.close_block(block, home)
     if sent != messages // 1000 * 1000:
         raise SystemExit(f"sent {sent}")
+    return sent
+
+
+def whole(mailing: int, messages: int) -> int:
+    """Send blocks of a mailing as a worker does: claim, open the contacts, send, write receipt, states and the log."""
+    from tocsin.kernel import clock
+    from tocsin.notices import actions
+    from tocsin.notices.models import Lane
+
+    sent, at_lane = 0, 0
+    lanes = list(Lane.objects.filter(mailing=mailing).order_by("pk").values_list("pk", flat=True))
+    while sent < messages and at_lane < len(lanes):
+        got = actions.send_next(mailing, lanes[at_lane], at=clock.now())
+        sent += got
+        at_lane += not got
+    if sent != messages:
+        raise SystemExit(f"the mailing gave {sent} of {messages}")
     return sent
 
 
@@ -189,6 +225,124 @@ def smtp_dkimpy(port: int, home: Path, messages: int) -> int:
     return messages
 
 
+def django_mail(port: int, messages: int) -> int:
+    """Django's mail over one connection, without a signature."""
+    from django.core.mail import EmailMultiAlternatives
+    from django.core.mail.backends.smtp import EmailBackend
+
+    backend = EmailBackend(host="127.0.0.1", port=port)
+    made = []
+    for n in range(messages):
+        text, html = (part.replace("{{name}}", f"Person {n}").replace("{{code}}", f"AB{n}") for part in (TEXT, HTML))
+        mail = EmailMultiAlternatives("Your data: please read", text, "security@shop.example", [f"person{n}@mailbox.example"])
+        mail.attach_alternative(html, "text/html")
+        made.append(mail)
+    return int(backend.send_messages(made) or 0)
+
+
+def aiosmtplib_at(peers: Path) -> bool:
+    """Fetch aiosmtplib if it is not there; return whether it can be used."""
+    if not (peers / "aiosmtplib").exists():
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--target",
+            str(peers),
+            "aiosmtplib==5.1.3",
+        ]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            print("  aiosmtplib could not be fetched: left out")
+            return False
+    sys.path.append(str(peers))
+    return True
+
+
+def aio_ready(port: int, messages: int) -> int:
+    """The asyncio client with ready bytes over 8 connections."""
+    import asyncio
+
+    import aiosmtplib
+
+    content = ready()[:-3]
+
+    async def lane(first: int) -> None:
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False)
+        await client.connect()
+        for n in range(first, messages, CONNECTIONS):
+            await client.sendmail("a@bounce.example", [f"person{n}@mailbox.example"], content)
+        await client.quit()
+
+    async def main() -> None:
+        await asyncio.gather(*(lane(first) for first in range(CONNECTIONS)))
+
+    asyncio.run(main())
+    return messages
+
+
+def children_cpu() -> float:
+    """Return the CPU seconds of the children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def smtp_source(port: int, messages: int) -> tuple[float, float]:
+    """Postfix's load generator in C: contents of the same size, nothing built, nothing signed, connections kept open."""
+    size = len(ready())
+    cpu_from, wall_from = children_cpu(), time.perf_counter()
+    command = ["smtp-source", "-d", "-s", str(CONNECTIONS), "-m", str(messages), "-l", str(size), "-f", "a@bounce.example"]
+    subprocess.run([*command, "-t", "p@mailbox.example", f"127.0.0.1:{port}"], check=True, capture_output=True)
+    return (children_cpu() - cpu_from) / messages * 1e6, messages / (time.perf_counter() - wall_from)
+
+
+NODE = """
+const nodemailer = require("nodemailer"), fs = require("fs");
+const [port, n, key, text, html] = JSON.parse(process.argv[1]);
+const dkim = key ? {domainName: "shop.example", keySelector: "s", privateKey: fs.readFileSync(key, "utf8")} : undefined;
+const pool = nodemailer.createTransport({host: "127.0.0.1", port, pool: true, maxConnections: 8, maxMessages: Infinity, ignoreTLS: true, dkim});
+const fill = (t, i) => t.replace("{{name}}", "Person " + i).replace("{{code}}", "AB" + i);
+(async () => {
+  const before = process.cpuUsage(), from = process.hrtime.bigint();
+  let next = 0;
+  const lane = async () => {
+    while (next < n) {
+      const i = next++;
+      await pool.sendMail({from: "security@shop.example", to: `person${i}@mailbox.example`, subject: "Your data: please read",
+                           text: fill(text, i), html: fill(html, i), envelope: {from: "a@bounce.example", to: `person${i}@mailbox.example`}});
+    }
+  };
+  await Promise.all(Array.from({length: 16}, lane));
+  const used = process.cpuUsage(before), wall = Number(process.hrtime.bigint() - from) / 1e9;
+  console.log(JSON.stringify([(used.user + used.system) / n, n / wall]));
+  pool.close();
+})();
+"""
+
+
+def nodemailer_at(peers: Path) -> bool:
+    """Fetch nodemailer if it is not there; return whether it can be used."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        print("  node and npm are not installed: nodemailer is left out")
+        return False
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "nodemailer@10.6.0"]
+    if not (peers / "node_modules").exists() and subprocess.run(command, cwd=peers, check=False, capture_output=True).returncode:
+        print("  nodemailer could not be fetched: left out")
+        return False
+    return True
+
+
+def nodemailer(port: int, peers: Path, key: Path | None, messages: int) -> tuple[float, float]:
+    """What a Node program usually does; CPU from the first message on, without the start of Node."""
+    given = json.dumps([port, messages, str(key) if key else None, TEXT, HTML])
+    done = subprocess.run(["node", "-e", NODE, given], cwd=peers, check=True, capture_output=True, text=True, timeout=NODE_S_MAX)
+    cpu_us, per_s = json.loads(done.stdout)
+    return float(cpu_us), float(per_s)
+
+
 def report(results: dict[str, list[tuple[float, float]]], messages: int, rounds: int) -> None:
     """Print the table and write the file."""
     rows = {}
@@ -204,11 +358,24 @@ def report(results: dict[str, list[tuple[float, float]]], messages: int, rounds:
             "per_s_wall_median": wall,
         }
         print(f"  {name:34} median {middle:9.1f}  ({min(costs):.1f}-{max(costs):.1f})  wall {wall:9.1f}/s")
-    mine = [limit_ / c for (limit_, _), (c, _) in zip(results["openssl rsa2048 sign"], results["tocsin, RSA-2048, journal"], strict=True)]
-    ratio = statistics.median(mine)
-    peer = rows["smtplib + EmailMessage + dkimpy"]["cpu_us_median"] / rows["tocsin, RSA-2048, journal"]["cpu_us_median"]
-    print(f"  share of the raw signing rate: {ratio:.3f} ({min(mine):.3f}-{max(mine):.3f}; bar 0.80)")
-    print(f"  smtplib with dkimpy costs {peer:.1f} times as much")
+    figures: dict[str, float] = {}
+    limits = [c for c, _ in results["openssl rsa2048 sign"]]
+    for name, key in ((OURS, "ratio_to_openssl"), (WHOLE, "ratio_to_openssl_with_receipts_and_log")):
+        mine = [limit_ / c for limit_, (c, _) in zip(limits, results[name], strict=True)]
+        figures[key] = round(statistics.median(mine), 3)
+        print(f"  {name}: share of the raw signing rate {figures[key]} ({min(mine):.3f}-{max(mine):.3f}; bar 0.80)")
+    figures["times_cheaper_than_smtplib_dkimpy"] = round(
+        rows["smtplib + EmailMessage + dkimpy"]["cpu_us_median"] / rows[OURS]["cpu_us_median"], 1
+    )
+    if SOURCE in rows:
+        each = [u / c for (u, _), (c, _) in zip(results[UNSIGNED], results[SOURCE], strict=True)]
+        figures["unsigned_to_smtp_source"] = round(statistics.median(each), 3)
+        print(f"  unsigned path: {figures['unsigned_to_smtp_source']} of smtp-source's CPU (bar 0.6)")
+    if NODE_DKIM in rows:
+        walls = [mine_ / theirs for (_, mine_), (_, theirs) in zip(results[OURS], results[NODE_DKIM], strict=True)]
+        figures["wall_to_nodemailer_dkim"] = round(statistics.median(walls), 1)
+        figures["cpu_nodemailer_dkim_to_ours"] = round(rows[NODE_DKIM]["cpu_us_median"] / rows[OURS]["cpu_us_median"], 1)
+        print(f"  {figures['wall_to_nodemailer_dkim']} times as fast as nodemailer with DKIM by the clock (bar 6)")
     folder = ROOT / "bench" / "results"
     folder.mkdir(exist_ok=True)
     described = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
@@ -224,8 +391,7 @@ def report(results: dict[str, list[tuple[float, float]]], messages: int, rounds:
                 "messages": messages,
                 "rounds": rounds,
                 "openssl_us": limit,
-                "ratio_to_openssl": round(ratio, 3),
-                "times_cheaper_than_smtplib_dkimpy": round(peer, 1),
+                **figures,
                 "rows": rows,
             },
             indent=1,

@@ -20,7 +20,11 @@ READ = {
     "passwords of the same table. The last three peers did a sample and are scaled to all rows.",
     "filter": "Breached passwords at 18 bits each, read from disk, beside a file of sorted numbers and a set in memory; the whole set is extrapolated.",
     "race": "Log-ins racing cutovers: late successes and usable sessions must be 0. The sessions that were dead when first used show how close it was.",
-    "sender": "CPU (user + system) of the sending process for one personal, signed message, against OpenSSL's raw RSA-2048 signature and smtplib.",
+    "sender": "CPU (user + system) of the sending process for one personal, signed message, against OpenSSL's raw RSA-2048 signature and what else sends "
+    "mail; `unsigned to smtp source` and the ratios are medians of the rounds.",
+    "mail_kill": "Senders killed at random instants, frozen, cut off, bereft of database, machine or power; counted by the receiver's own record. "
+    "`lost` and `unnamed` (repeats that the log had not named before they came) must be 0, `duplicates` <= `in doubt` <= `bound`.",
+    "classify": "Recognition of bounces on the labelled development set (shares of right answers), and mails per second of CPU.",
     "gate": "The gate's answers beside an application that answers two bytes, on the same server and core; then cutovers under questions.",
     "overload": "Twenty times the capacity against the public process on one core: `goodput` is passwords set per second / the same without a crowd; "
     "`goodput in cpu` the same in the server's CPU time per password; `page ms` the waiting page as wrk saw it.",

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import rfc8785
+from tocsin.kernel import canonical
 
 from .types import EventType
 
@@ -31,7 +31,7 @@ def event_json(
     type: EventType, *, at: datetime, actor: str, incident: int | None, subject: int | None, uuid: UUID, body: dict[str, Any]
 ) -> bytes:
     """Return the canonical event. Raises rfc8785.CanonicalizationError if the body is not JSON."""
-    return rfc8785.dumps(
+    return canonical.dumps(
         {
             "actor": actor,
             "at": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

@@ -15,6 +15,7 @@ from tocsin.kernel.sealing import key, lookup_digest, open_deposit
 
 from . import dkim, exchangers, policy, quotas, receivers
 from . import preflight as checks
+from .measuring import sender_speed as sender_speed
 from .models import Inbound, Outbound, Suppression
 from .parse import kind, mime
 from .shaping import policy as shaping

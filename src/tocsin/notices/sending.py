@@ -34,7 +34,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import rfc8785
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
@@ -42,7 +41,7 @@ from django.db.models.functions import Now
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType, SubjectEvent
 from tocsin.incidents import queries as incidents
-from tocsin.kernel import clock, config, jobs, sql
+from tocsin.kernel import canonical, clock, config, jobs, sql
 from tocsin.kernel.errors import Refused, Unavailable
 from tocsin.kernel.sealing import lookup_digest
 from tocsin.mail import actions as mail
@@ -490,7 +489,7 @@ class Block:
     def _rendered(self, salt: bytes, slots: Mapping[str, str]) -> str:
         """Return a MAC, under the subject's own salt, of the template and the values in it: says what was sent until the salt is erased."""
         digest = self.plan.templates[self.variant].digest
-        return hmac.new(salt, digest + rfc8785.dumps(dict(slots)), hashlib.sha256).hexdigest()
+        return hmac.new(salt, digest + canonical.dumps(dict(slots)), hashlib.sha256).hexdigest()
 
     # -- step 4 ----------------------------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from tocsin.kernel import canonical
 
 DOMAIN = b"tocsin-approval/1\n"
 NEEDS = 2  # different people, for every act
@@ -44,12 +45,12 @@ def digest(act: str, payload: Mapping[str, Any], *, estate: bytes, request: UUID
     """Return the 32 bytes that stand for exactly this act, asked for once, in one estate. Raises KeyError for an act that has no rule."""
     RULES[act]
     document: dict[str, Any] = {"act": act, "estate": estate.hex(), "payload": dict(payload), "request": str(request)}
-    return hashlib.sha256(DOMAIN + rfc8785.dumps(document)).digest()
+    return hashlib.sha256(DOMAIN + canonical.dumps(document)).digest()
 
 
 def sameness(act: str, payload: Mapping[str, Any]) -> bytes:
     """Return the 32 bytes by which a second request for the same act is recognised while the first still waits. Nobody signs them."""
-    return hashlib.sha256(rfc8785.dumps({"act": act, "payload": dict(payload)})).digest()
+    return hashlib.sha256(canonical.dumps({"act": act, "payload": dict(payload)})).digest()
 
 
 def signed_text(digest: bytes) -> bytes:

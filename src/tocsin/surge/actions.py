@@ -6,13 +6,12 @@ import hashlib
 from dataclasses import asdict
 from datetime import datetime
 
-import rfc8785
 from django.db import transaction
 
 from tocsin.credentials import queries as credentials
 from tocsin.evidence import actions as evidence
 from tocsin.evidence.types import EventType
-from tocsin.kernel import config
+from tocsin.kernel import canonical, config
 from tocsin.notices import actions as notices
 from tocsin.notices import queries as notices_now
 from tocsin.notices.types import MailingState, MailingStatus
@@ -32,7 +31,7 @@ def forecast(incident: int, params: Params, *, at: datetime, by: str) -> Forecas
     One transaction holds the row and its evidence entry: a crash leaves both or neither, and asking again makes a further row.
     """
     made = queries.forecast(params)
-    inputs = rfc8785.dumps(asdict(params) | {"draft": [asdict(d) for d in params.draft], "seed": str(params.seed)})
+    inputs = canonical.dumps(asdict(params) | {"draft": [asdict(d) for d in params.draft], "seed": str(params.seed)})
     digest = hashlib.sha256(inputs).digest()
     with transaction.atomic():
         row = Measure.objects.create(

@@ -104,7 +104,7 @@ class Engine:
         self._renewed_at = float("-inf")
         self._stop_by: float | None = None
         self._expire_at = self._now + EXPIRE_S
-        self._tokens, self._tokens_at = 1.0, self._now
+        self._tokens, self._tokens_at, self._tokens_max = 1.0, self._now, max(1.0, pace.rate_per_s * BURST_S)
         self._verified: dict[str | None, ssl.SSLContext] = {}  # by file of authorities
         self._unverified: ssl.SSLContext | None = None
         self._sessions: dict[tuple[str, int, str], ssl.SSLSession] = {}  # by host, port, kind of TLS
@@ -207,8 +207,8 @@ class Engine:
         return not self._exhausted or bool(self._looking) or any(site.waiting for site in self._sites.values())
 
     def _token(self) -> bool:
-        rate = self._pace.rate_per_s
-        self._tokens = min(max(1.0, rate * BURST_S), self._tokens + (self._now - self._tokens_at) * rate)
+        if self._tokens < self._tokens_max and self._now > self._tokens_at:
+            self._tokens = min(self._tokens_max, self._tokens + (self._now - self._tokens_at) * self._pace.rate_per_s)
         self._tokens_at = self._now
         return self._tokens >= 1
 

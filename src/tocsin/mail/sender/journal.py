@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import secrets
@@ -49,6 +50,7 @@ from tocsin.mail.types import Outcome, OutcomeKind, Recovery
 
 RECORD = struct.Struct("<BBHQIIQBBH")
 CRC = struct.Struct("<I")
+_HEAD, _NO_OUTCOME = struct.Struct("<BBHQI"), bytes(12)
 RECORD_BYTES = RECORD.size + CRC.size
 BEGIN, INTENT, DONE, VOID = 1, 2, 3, 4
 SYNC_S = 0.1
@@ -87,6 +89,8 @@ class RunJournal:
             made.rename(self._folder / name)
         except OSError as e:
             raise Unavailable("journal", f"cannot be opened in {self._folder}: {e.strerror}") from e
+        head = _HEAD.pack(INTENT, 0, 0, block, attempt)
+        self._intent, self._intent_crc = head, zlib.crc32(head)  # an intent differs from the next in its place alone
         self._add(BEGIN, 0)
         self._syncer = threading.Thread(target=self._keep_syncing, name=f"journal-{block}", daemon=True)
         self._syncer.start()
@@ -99,7 +103,8 @@ class RunJournal:
 
     def intent(self, n: int) -> None:
         """Note that the next write may deliver recipient `n`. In memory until `flush`."""
-        self._add(INTENT, n)
+        rest = n.to_bytes(4, "little") + _NO_OUTCOME
+        self._pending.append(self._intent + rest + zlib.crc32(rest, self._intent_crc).to_bytes(4, "little"))
 
     def void(self, n: int) -> None:
         """Note that the final dot of recipient `n` never left this process."""
@@ -173,9 +178,14 @@ _datasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 def _record(type_: int, kind: int, code: int, block: int, attempt: int, n: int, at_us: int, enhanced: str) -> bytes:
+    body = RECORD.pack(type_, kind, code, block, attempt, n, at_us, *_status(enhanced))
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+@functools.lru_cache(maxsize=64)
+def _status(enhanced: str) -> tuple[int, int, int]:
     a, b, c = (int(part) for part in enhanced.split(".")) if enhanced else (0, 0, 0)
-    body = RECORD.pack(type_, kind, code, block, attempt, n, at_us, a, min(b, 255), min(c, 65_535))
-    return body + CRC.pack(zlib.crc32(body))
+    return a, min(b, 255), min(c, 65_535)
 
 
 def packed(outcomes: Iterable[Outcome], *, block: int, attempt: int) -> bytes:

@@ -14,25 +14,23 @@ _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 
 
 class Reply(NamedTuple):
-    """One reply: `code` 200-599, `text` its lines joined by a blank, `lines` one by one without code and mark."""
+    """One reply: `code` 200-599, `lines` without code and mark, and what follows from them, made once for the thousands of times it is said.
+
+    `text`: the lines joined by a blank, shortened to TEXT_CHARS_MAX characters, without control characters. `enhanced`: the enhanced status
+    code at the head of the text ("5.1.1"), or "". Source: RFC 2034 s4, RFC 3463.
+    """
 
     code: int
     lines: tuple[str, ...]
+    text: str
+    enhanced: str
 
-    @property
-    def text(self) -> str:
-        """Return the text on one line, shortened to TEXT_CHARS_MAX characters, without control characters."""
-        joined = self.lines[0] if len(self.lines) == 1 else " ".join(self.lines)
-        joined = joined[:TEXT_CHARS_MAX]
-        if joined.isprintable():
-            return joined
-        return "".join(c if c.isprintable() else " " for c in joined)
 
-    @property
-    def enhanced(self) -> str:
-        """Return the enhanced status code at the head of the text ("5.1.1"), or "". Source: RFC 2034 s4, RFC 3463."""
-        found = _ENHANCED.match(self.lines[0].lstrip()) if self.lines else None
-        return found.group(0) if found and found.group(1) == str(self.code // 100) else ""
+def _reply(code: int, lines: tuple[str, ...]) -> Reply:
+    joined = " ".join(lines)[:TEXT_CHARS_MAX]
+    text = joined if joined.isprintable() else "".join(c if c.isprintable() else " " for c in joined)
+    found = _ENHANCED.match(lines[0].lstrip())
+    return Reply(code, lines, text, found.group(0) if found and found.group(1) == str(code // 100) else "")
 
 
 class ProtocolError(Exception):
@@ -83,7 +81,7 @@ class ReplyParser:
                 if len(self._lines) >= LINES_MAX:
                     raise ProtocolError(f"a reply of more than {LINES_MAX} lines")
                 continue
-            reply = Reply(int(code), tuple(self._lines))
+            reply = _reply(int(code), tuple(self._lines))
             if len(self._lines) == 1 and len(self._seen) < SEEN_MAX:
                 self._seen[line] = reply
             replies.append(reply)
