@@ -10,7 +10,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.conftest import forget
+from tests.ports.ses_front import SesFront
 from tocsin.kernel.errors import Unavailable
+from tocsin.mail import preflight
 from tocsin.mail.adapters import ses, stated
 from tocsin.mail.port import QuotaSource
 
@@ -19,12 +21,21 @@ PER_DAY = 200  # what a new SES account, and moto, grants
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
+def front() -> Iterator[SesFront]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    made = SesFront(f"http://{host}:{port}")
+    yield made
+    made.stop()
     server.stop()
+
+
+@pytest.fixture
+def aws(front: SesFront) -> str:
+    front.account = {"EnforcementStatus": "HEALTHY", "SendingEnabled": True, "ProductionAccessEnabled": True}
+    front.quota = {}
+    return front.url
 
 
 @pytest.fixture(params=sorted(ADAPTERS))
@@ -70,3 +81,27 @@ def test_ses_out_of_reach_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_quota_is_none(estate: Path) -> None:
     assert stated.StatedQuota().quota().per_day is None
+
+
+def test_preflight_says_how_many_days_24_million_take_and_what_is_wrong(
+    estate: Path, front: SesFront, aws: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (estate / "tocsin.toml").write_text('[mail]\nquota_source = "tocsin.mail.adapters.ses.SesQuota"\n')
+    forget()
+    _aws(monkeypatch, aws)
+    front.quota = {"Max24HourSend": 2_000_000.0, "MaxSendRate": 80.0, "SentLast24Hours": 0.0}
+    slow = preflight._quota(24_000_000)
+    assert (slow.ok, slow.remedy) == (False, "ask the relay for more today")
+    assert "24,000,000 messages = 11.3 days" in slow.detail
+    front.quota = {"Max24HourSend": -1.0, "MaxSendRate": 500.0}
+    assert preflight._quota(24_000_000).ok
+    for said, words in (
+        ({"EnforcementStatus": "PROBATION"}, "under review"),
+        ({"EnforcementStatus": "SHUTDOWN"}, "stopped"),
+        ({"SendingEnabled": False}, "switched off"),
+        ({"ProductionAccessEnabled": False}, "sandbox"),
+    ):
+        front.account = {"EnforcementStatus": "HEALTHY", "SendingEnabled": True, "ProductionAccessEnabled": True, **said}
+        found = preflight._quota(0)
+        assert not found.ok
+        assert words in found.detail

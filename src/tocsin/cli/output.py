@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -74,7 +74,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def emit(result: Any, *, table: Table | str | None = None) -> None:
+def emit(result: Any, *, table: Table | Group | str | None = None) -> None:
     """Give a command's result: JSON for programs, `table` (else the JSON, indented) for people."""
     if as_json:
         sys.stdout.write(json.dumps(plain(result), ensure_ascii=False) + "\n")

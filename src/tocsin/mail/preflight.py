@@ -174,6 +174,8 @@ def _quota(recipients: int) -> Check:
     told = f"{granted.per_day:,} in 24 hours" if granted.per_day is not None else "no daily quota"
     told += f", {granted.used_of_day:,} of them used" if granted.used_of_day is not None else ""
     told += f", {granted.rate_per_s:g} per second" if granted.rate_per_s is not None else ""
+    if granted.trouble:
+        return Check("quota", False, f"{told}; {granted.trouble}", "settle that with the relay before you start")
     for share, most, what in ((granted.p_bounced, P_BOUNCED_MAX, "bounced"), (granted.p_complained, P_COMPLAINED_MAX, "drew complaints")):
         if share is not None and share > most:
             return Check("quota", False, f"{told}; {share:.1%} of our mail {what} lately", f"clean the list until it is below {most:.1%}")

@@ -298,7 +298,8 @@ class ReceiverNow:
 @dataclass(frozen=True, slots=True)
 class Quota:
     """What a relay grants: messages in any 24 hours (None: no limit), how many of them are used (None: it does not tell), messages per
-    second, and which shares of our mail bounced and were complained about lately.
+    second, and which shares of our mail bounced and were complained about lately. `trouble`: why it will not take our mail, or may soon stop;
+    "" if all is well.
     """
 
     per_day: int | None
@@ -306,6 +307,7 @@ class Quota:
     rate_per_s: float | None
     p_bounced: float | None
     p_complained: float | None
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

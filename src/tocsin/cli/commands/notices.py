@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Group
 from rich.markup import escape
 
 from tocsin.cli import output
 from tocsin.cli.session import actor, estate, load
 from tocsin.kernel import clock
+from tocsin.kernel.errors import BadInput
 
+if TYPE_CHECKING:
+    from tocsin.notices.types import MailingStatus
+
+FOLLOW_S = 1.0
 app_ = typer.Typer(no_args_is_help=True, help="Approved texts and their mailings.")
 
 
@@ -143,6 +151,8 @@ def approve(
 def start(
     notice: int,
     approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None,
+    waves: Annotated[bool, typer.Option("--waves", help="Among equal deadlines, tell those first who used the service last.")] = False,
+    deadline: Annotated[str, typer.Option(help="By when all must be told, ISO 8601; otherwise the earliest day of the law.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count by language, provider and channel what a start would send; send nothing.")] = False,
 ) -> None:
     """Freeze the recipients and send. The first call asks for the approval of exactly that and exits 3."""
@@ -150,7 +160,11 @@ def start(
 
     with estate():
         if not dry_run:
-            output.emit({"mailing": actions.start(notice, approval=approval, at=clock.now(), by=actor())})
+            until = instant("deadline", deadline) if deadline else None
+            mailing = actions.start(notice, approval=approval, at=clock.now(), by=actor(), waves=waves, deadline_at=until)
+            begun = queries.status(mailing)
+            said = [f"Mailing {mailing} is {begun.state}: {begun.recipients:,} recipients", *(f"{a.words}: {a.remedy}" for a in begun.alerts)]
+            output.emit({"mailing": mailing, "recipients": begun.recipients, "locked": begun.locked}, table="\n".join(said))
             return
         found = queries.start_counts(notice)
     lines = [(k, v) for k, v in output.plain(found).items() if not k.startswith("by_") and k != "languages"]
@@ -247,6 +261,36 @@ def release_lane(lane: int, approval: Annotated[int | None, typer.Option(help="T
     output.emit({"lane": lane, "released": True})
 
 
+@app_.command("allow-late")
+def allow_late(
+    mailing: int,
+    until: Annotated[str, typer.Option(help="Until when it may last, ISO 8601.")],
+    why: Annotated[str, typer.Option(help="The reason, which both people sign.")],
+    approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None,
+) -> None:
+    """Let a mailing end after its legal deadline; its pace is held to the later end from then on."""
+    from tocsin.notices import actions
+
+    with estate():
+        actions.allow_late(mailing, until=instant("until", until), why=why, approval=approval, at=clock.now(), by=actor())
+    _status(mailing)
+
+
+@app_.command("override-order")
+def override_order(
+    mailing: int,
+    gate: Annotated[str, typer.Argument(help="The filing that people wait for, LAW.DUTY as `notice status` names it.")],
+    why: Annotated[str, typer.Option(help="The reason, which both people sign.")],
+    approval: Annotated[int | None, typer.Option(help="The approval that two people have signed.")] = None,
+) -> None:
+    """Tell people before a filing that the law wants first."""
+    from tocsin.notices import actions
+
+    with estate():
+        actions.override_order(mailing, gate=gate, why=why, approval=approval, at=clock.now(), by=actor())
+    _status(mailing)
+
+
 @app_.command()
 def letters(mailing: int, out: Annotated[Path, typer.Option(help="A new CSV file for the print house.")]) -> None:
     """Export the letters of those whom no mail reached."""
@@ -257,9 +301,38 @@ def letters(mailing: int, out: Annotated[Path, typer.Option(help="A new CSV file
 
 
 @app_.command()
-def status(mailing: int) -> None:
-    """Show a mailing: every recipient in exactly one place."""
+def status(
+    mailing: int,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Show progress until the mailing has ended or is held; then the status.")
+    ] = False,
+) -> None:
+    """Show a mailing: every recipient in exactly one place, each lane, and what wants a person."""
+    if follow:
+        _follow(mailing)
     _status(mailing)
+
+
+def instant(option: str, text: str) -> datetime:
+    """Return an option's instant, in UTC if it names no zone. Raises BadInput."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput.of(f"--{option}", text, "an instant in ISO 8601, as in 2026-11-30T18:00Z") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _follow(mailing: int) -> None:
+    from tocsin.notices import queries
+    from tocsin.notices.types import MailingState
+
+    with estate():
+        found = queries.status(mailing)
+        with output.meter(f"mailing {mailing}", total=found.recipients) as say:
+            while found.state == MailingState.SENDING:
+                say(found.recipients - found.waiting - found.deferred)
+                time.sleep(FOLLOW_S)
+                found = queries.status(mailing)
 
 
 def _status(mailing: int) -> None:
@@ -267,5 +340,29 @@ def _status(mailing: int) -> None:
 
     with estate():
         found = queries.status(mailing)
-    lines = [(k, v) for k, v in output.plain(found).items() if k != "lanes"]
-    output.emit(found, table=output.rows(f"Mailing {mailing}", ("", ""), lines))
+    output.emit(found, table=_table(found))
+
+
+def _table(found: MailingStatus) -> Group:
+    """Return what people see: the whole, its lanes, what wants them."""
+    shown = output.plain(found)
+    whole = [(k, v if v is not None else "-") for k, v in shown.items() if k not in ("lanes", "alerts", "locked")]
+    lanes = [
+        (
+            x.provider,
+            f"{x.handed_over:,}",
+            f"{x.waiting:,}",
+            f"{x.deferred:,}",
+            f"{x.bounced:,}",
+            f"{x.letters:,}",
+            f"{x.rate_per_s:.1f}",
+            f"{x.connections_open}/{x.connections}",
+            f"{x.eta_at:%b %d %H:%M}" if x.eta_at and x.waiting else "-",
+            "stopped" if x.broken else "" if x.held_rate_per_s is None else "paused" if x.held_rate_per_s == 0 else "slowed",
+        )
+        for x in found.lanes
+    ]
+    heads = ("lane", "told", "waiting", "deferred", "bounced", "letters", "per s", "conn.", "done about", "")
+    alerts = [(a.level, a.words, a.remedy) for a in found.alerts]
+    parts = [output.rows(f"Mailing {found.mailing}", ("", ""), whole), output.rows("Lanes", heads, lanes)]
+    return Group(*parts, *([output.rows("What wants a person", ("", "what", "to do"), alerts)] if alerts else []))
