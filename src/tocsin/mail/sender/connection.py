@@ -245,7 +245,7 @@ class Dialogue:
         if slot <= Slot.RCPT and self.pipelining and 200 <= reply.code < 300:  # the plain way, twice for each message
             self.expect.popleft()
             if slot is Slot.MAIL:
-                self._sink.mail_answered(accepted=True, reply=reply)
+                self._sink.mail_answered(message, accepted=True, reply=reply)
             return
         if reply.code == 421 and slot is not Slot.FINAL and message.failure is None:
             self.closing = f"421 {reply.text}"  # the slot stays: the engine puts its message back
