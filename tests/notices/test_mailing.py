@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import email
 import email.policy
+import re
 import threading
 import time
 from collections import Counter
@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pypdf
 import pytest
 from django.db import connection, transaction
 from django.db.utils import IntegrityError, ProgrammingError
@@ -25,7 +26,8 @@ from tocsin.evidence.types import EventType
 from tocsin.kernel import clock, jobs, schema
 from tocsin.kernel.errors import BadInput, NotFound, Refused
 from tocsin.mail import actions as mail
-from tocsin.notices import actions, failures, frozen, policy, queries
+from tocsin.notices import actions, frozen, policy, queries
+from tocsin.notices.letters import bundles
 from tocsin.notices.models import Batch, Lane, Letter, Mailing, Receipt, RecipientException, Variant
 from tocsin.notices.types import MailingState, MailingStatus, Retry
 
@@ -116,24 +118,24 @@ def test_a_whole_mailing(shop: Path, office: Office, monkeypatch: pytest.MonkeyP
         assert cursor.fetchone()[0] == 0
     assert RecipientException.objects.get(enhanced="5.1.1").text.startswith("5.1.1 <[address]>: no such user [address]")
 
-    report = actions.letters(mailing, file=shop / "letters.csv", at=AT, by="ada")
-    assert (report.letters, report.skipped) == (2, 0)
-    rows = list(csv.DictReader((shop / "letters.csv").open()))
-    assert {r["customer_number"] for r in rows} == {"C02100", "C02104"}
-    assert all(queries.was_sent(r["case_code"]) for r in rows)
-    with pytest.raises(BadInput, match="a new file"):
-        actions.letters(mailing, file=shop / "letters.csv", at=AT, by="ada")
+    report = actions.letters(mailing, folder=shop / "letters", at=AT, by="ada")
+    assert (report.read, report.written, report.rejected) == (2, 2, 0)
+    pages = "".join(p.extract_text() for p in pypdf.PdfReader(next((shop / "letters").glob("*.pdf"))).pages)
+    codes = re.findall(r"Case code: (\S{11})", pages)
+    assert len(set(codes)) == 2
+    assert all(queries.was_sent(code) for code in codes)
+    assert {n for n in ("C02100", "C02104") if f"Customer number: {n}" in pages} == {"C02100", "C02104"}
     assert Letter.objects.filter(exported_at=None).count() == 0
     begun, ended_read = evidence.activity(types=[EventType.PERSONAL_DATA_READ])
     assert (begun.actor, begun.body) == ("ada", {"what": "letters", "mailing": mailing, "stage": "begun"})
     assert (ended_read.body["stage"], ended_read.body["letters"]) == ("ended", 2)
 
-    def power_cut(ids: list[int]) -> list[Any]:
+    def power_cut(*_: Any, **__: Any) -> list[Any]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(failures.subjects, "postal", power_cut)
+    monkeypatch.setattr(bundles.subjects, "postal", power_cut)
     with pytest.raises(KeyboardInterrupt):
-        actions.letters(mailing, file=shop / "more.csv", at=AT, by="bob")
+        actions.letters(mailing, folder=shop / "more", at=AT, by="bob", again=report.bundles)
     assert [(e.actor, e.body["stage"]) for e in evidence.activity(types=[EventType.PERSONAL_DATA_READ])[2:]] == [("bob", "begun")]
 
 
@@ -454,7 +456,7 @@ def test_each_process_has_the_rights_it_needs(shop: Path, office: Office) -> Non
         assert queries.preview(notice)[0].grade < 8
         assert [n.version for n in queries.notices(incident)] == [2, 1]
     with role("tocsin_operator"):
-        assert actions.letters(mailing, file=shop / "letters.csv", at=AT, by="ada").letters == 2
+        assert actions.letters(mailing, folder=shop / "letters", at=AT, by="ada").written == 2
     for statement in ("UPDATE notices_variant SET text = 'x'", "DELETE FROM notices_receipt", "UPDATE notices_receipt SET at = now()"):
         with role("tocsin_worker"), pytest.raises(ProgrammingError, match="permission denied"), connection.cursor() as cursor:
             cursor.execute(statement)

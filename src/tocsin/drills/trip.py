@@ -34,7 +34,7 @@ CANARIES = 5
 RETAILER = ("entity.card_accepting_merchant",)  # what a shop is, of all that the laws ask a company about
 FILED = "Filed through the agency's portal before the first message; a drill, so to nobody."
 REBUILT = "Rebuilt from a clean image in another network; its keys and service passwords are new, and nothing reaches the old one any more."
-RETRY = Retry(first_s=3.0, tries_max=5)  # a drill does not wait 42 hours for a mailbox that stays full
+RETRY = Retry(first_s=3.0, tries_max=5, soft_days=0.0)  # a drill does not wait 42 hours, or days, for a mailbox that stays full
 
 
 def trip(drill: Drill) -> None:

@@ -16,6 +16,8 @@
                experimental (true: a transport that is marked as experimental may be used), dns_trusted (true: dns_server validates DNSSEC
                and nobody sits between, so that DANE can be gone by)
     [feeds.NAME]  adapter (dotted path): what a relay tells of our mail, taken at /feeds/v1/NAME of the api process; the rest is the adapter's
+    [letters]  sender (the lines of an address that letters come back to), country (ISO code; where they are posted), layout (auto, us,
+               din), bundle (letters in one PDF), duplex, fonts (a folder of further fonts), price, price_abroad, price_sheet, currency
     [intake]   host, port
     [practice] smtp_port, http_port          only in demo and drill estates
     [gate]     unknown = "refuse" | "allow", subject_header, rate_per_s, opens = "delivery" | "reset" (what opens the gate after a cutover;
@@ -55,7 +57,7 @@ PROCESSES = ("operator", "console", "public", "intake", "worker", "sequencer", "
 GATE_UNKNOWN = ("refuse", "allow")
 GATE_OPENS = ("", "delivery", "reset")
 ESTATE_KINDS = ("demo", "drill", "live")
-CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit")}
+CHOICES = {"mail.relay_tls": ("auto", "none", "opportunistic", "starttls", "implicit"), "letters.layout": ("auto", "us", "din")}
 CONNECTOR_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 HOURS_MAX = 8_784
 WARM_UP_STEPS_MAX = 100
@@ -130,6 +132,26 @@ class Mail:
     def reset_from(self) -> str:
         """Return the sender of mail that one person waits for: not the one that a mailing to millions may wear out."""
         return self.reset_from_address or f"password@{self.from_address.rpartition('@')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """How letters are set and what they cost: sender (lines), country they are posted in, sheets and window, letters in a bundle.
+
+    `price`: of a letter of one sheet within the country; `price_abroad` (0: the same) and `price_sheet` (each further sheet) beside it.
+    Source of the price: the setting that the duties reckon substitute notice with, 0.80 USD.
+    """
+
+    sender: str = ""
+    country: str = "US"
+    layout: str = "auto"
+    bundle: int = 1000
+    duplex: bool = True
+    fonts: str = ""
+    price: float = 0.80
+    price_abroad: float = 0.0
+    price_sheet: float = 0.0
+    currency: str = "USD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +261,7 @@ class Config:
     company: Company = field(default_factory=Company)
     web: Web = field(default_factory=Web)
     mail: Mail = field(default_factory=Mail)
+    letters: Letters = field(default_factory=Letters)
     intake: Intake = field(default_factory=Intake)
     practice: Practice = field(default_factory=Practice)
     gate: Gate = field(default_factory=Gate)
@@ -268,6 +291,7 @@ SECTIONS: dict[str, type] = {
     "company": Company,
     "web": Web,
     "mail": Mail,
+    "letters": Letters,
     "intake": Intake,
     "practice": Practice,
     "gate": Gate,
@@ -277,7 +301,7 @@ SECTIONS: dict[str, type] = {
     "credentials": Credentials,
     "surge": Surge,
 }
-RANGES = {"credentials.link_minutes": range(5, 24 * 60 + 1), "credentials.letter_days": range(3, 61)}
+RANGES = {"letters.bundle": range(1, 10_001), "credentials.link_minutes": range(5, 24 * 60 + 1), "credentials.letter_days": range(3, 61)}
 
 
 def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
@@ -314,6 +338,14 @@ def parse(text: str, *, home: Path, database_url: str, process: str) -> Config:
     for name in ("click_rate", "write_rate"):
         if not 0 < (share := getattr(surge, name)) <= 1:
             faults.append(Fault(f"surge.{name}", repr(share), "a share above 0 and at most 1"))
+    letters = sections.get("letters", Letters())
+    if not re.fullmatch(r"[A-Z]{2}", letters.country):
+        faults.append(Fault("letters.country", repr(letters.country), "an ISO 3166-1 code of two letters"))
+    faults += [
+        Fault(f"letters.{key}", repr(value), "0 or more")
+        for key, value in (("price", letters.price), ("price_abroad", letters.price_abroad), ("price_sheet", letters.price_sheet))
+        if not 0 <= value < float("inf")
+    ]
     web = sections.get("web", Web())
     if web.secure_cookies and not web.public_url.startswith("https://"):
         faults.append(Fault("web.public_url", repr(web.public_url), "an https address: secure cookies are never sent to another"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,20 @@ from tocsin.obligations import queries as obligations
 from tocsin.staff import actions as staff_actions
 from tocsin.staff import queries as staff
 
-from . import compose, editing, failures, frozen, order, policy, reviews, sending
+from . import compose, editing, frozen, order, policy, reviews, sending
 from .decisions import allow_late, override_order, wake
-from .failures import queue_letters, record_failure, take_bounces
+from .failures import record_failure, take_bounces
 from .lanes import release as release_lane
+from .letters import bundles, returned
 from .models import Batch, Lane, Mailing, Notice, SitePublication, Variant
+from .reach import move_on, queue_letters
 from .rehearsal import preview_person, send_test
 from .reviews import review
 from .sending import send_next
 from .site import verify as verify_site
 from .site import write_pages, write_statements
 from .text import folder, gates
-from .types import Finding, LetterReport, MailingState, NoticeTexts, Retry, SiteTexts, VariantTexts
+from .types import Finding, LetterReport, MailingState, NoticeTexts, Retry, ReturnReport, SiteTexts, VariantTexts
 
 __all__ = [
     "allow_late",
@@ -42,6 +44,9 @@ __all__ = [
     "finish",
     "keep",
     "letters",
+    "letters_estimate",
+    "letters_returned",
+    "move_on",
     "override_order",
     "pause",
     "preview_person",
@@ -266,10 +271,12 @@ def set_pace(
 
 
 def finish(mailing: int, *, at: datetime) -> bool:
-    """End a mailing whose blocks are all done, after queueing its letters; return whether it has ended. Safe to repeat."""
+    """End a mailing whose blocks are all done, after bringing those who bounced to the next channel; return whether it has ended. Safe to
+    repeat.
+    """
     if _mailing(mailing).state == MailingState.ENDED:
         return True
-    queue_letters(mailing, at=at)
+    move_on(mailing, at=at)
     with transaction.atomic():
         found = Mailing.objects.select_for_update().get(pk=mailing)
         if found.state != MailingState.SENDING or Batch.objects.filter(mailing=found, state="open").exists():
@@ -285,14 +292,14 @@ def finish(mailing: int, *, at: datetime) -> bool:
 
 
 def keep(mailing: int, *, at: datetime) -> None:
-    """Look after a mailing: lanes that lost their job get one, reports of failure are taken in, letters queued, the end noticed; come
-    again.
+    """Look after a mailing: lanes that lost their job get one, reports of failure are taken in, who bounced is brought to the next
+    channel, the end noticed; come again.
 
     The one job that a mailing always has until REPORTS_DAYS after its end. Safe to repeat.
     """
     take_bounces(at=at)
     order.unlock(mailing, at=at, by=order.ACTOR)
-    queue_letters(mailing, at=at)
+    move_on(mailing, at=at)
     ended = finish(mailing, at=at)
     found = _mailing(mailing)
     with transaction.atomic():
@@ -303,15 +310,48 @@ def keep(mailing: int, *, at: datetime) -> None:
             jobs.enqueue(KEEP, after_s=KEEP_ENDED_S if ended else KEEP_S, unless_waiting=f"notices-keep-{mailing}", mailing=mailing)
 
 
-def letters(mailing: int, *, file: Path, at: datetime, by: str) -> LetterReport:
-    """Queue the letters of a mailing and write all of them to a new CSV file (mode 0600) for a print house.
+def letters(
+    mailing: int,
+    *,
+    folder: Path,
+    at: datetime,
+    by: str,
+    again: Sequence[int] = (),
+    reissue: Sequence[str] = (),
+    progress: Callable[[int], None] | None = None,
+) -> LetterReport:
+    """Write the letters that wait into bundles for a print house, in a new folder; return the counts, read = written + rejected.
 
-    Columns: case_code, customer_number, name, street, city, region, postcode, country. Reading so many addresses is recorded. Can be
-    repeated into another file. Raises BadInput if the file exists.
+    Each letter is in one bundle, whoever calls how often. `again`: write these bundles once more, the same bytes. `reissue`: put these
+    letters (their numbers) into a new bundle although they were in one. Letters that no address is good enough for are named with every
+    fault in a file beside the folder, and are tried again with each call. Who is told by letter has an entry in the log; reading so many
+    addresses has one too. A kill loses nothing and doubles nothing: the next call goes on. Raises BadInput, NotFound, Refused (a text that
+    is not what was signed, no sender in a live estate), Unavailable (no font for a text).
     """
-    _mailing(mailing)
-    queue_letters(mailing, at=at)
-    return failures.export_letters(mailing, file, at=at, by=by)
+    if again and reissue:
+        raise BadInput.of("again, reissue", "both", "one of them")
+    found = _mailing(mailing)
+    if found.started_at is not None and not again and not reissue:
+        queue_letters(mailing, at=at)
+    return bundles.export(mailing, folder=folder, at=at, by=by, again=again, reissue=reissue, progress=progress)
+
+
+def letters_estimate(mailing: int, *, at: datetime, by: str, progress: Callable[[int], None] | None = None) -> LetterReport:
+    """Return what `letters` would write now, by country, with pages and an estimate of the price; write nothing.
+
+    One letter of each text and sheet is set to know its pages. Opens every address, and the log says so. Raises as `letters`.
+    """
+    return bundles.estimate(mailing, at=at, by=by, progress=progress)
+
+
+def letters_returned(file: Path, *, at: datetime, by: str, rejects: Path | None = None) -> ReturnReport:
+    """Take in a list of returned mail (CSV: letter_id, reason, date); return the counts, read = accepted + rejected.
+
+    Who has another postal address gets a new letter with the next export; for the others the notice on the site stands. Lines with faults
+    are written to a file with all of them. Safe to repeat; a crash leaves the lines after the last 1,000 for the next call. Raises BadInput
+    for another file.
+    """
+    return returned.take(file, at=at, by=by, rejects=rejects)
 
 
 def publish_site_notice(*, incident: int, template: Path | SiteTexts, at: datetime, by: str) -> int:
@@ -362,9 +402,9 @@ def _frozen(
             return live
         as_asked = live is not None and (live.exposure, live.waves, live.reviews) == (exposure, waves, reviewed)
         if live is not None and as_asked and live.manifest == frozen.manifest_of(live):
-            live.retry_first_s, live.retry_tries_max = retry.first_s, retry.tries_max
+            live.retry_first_s, live.retry_tries_max, live.retry_soft_days = retry.first_s, retry.tries_max, retry.soft_days
             live.deadline_at = deadline_at
-            live.save(update_fields=["retry_first_s", "retry_tries_max", "deadline_at"])
+            live.save(update_fields=["retry_first_s", "retry_tries_max", "retry_soft_days", "deadline_at"])
             return live
         if live is not None:
             live.state = MailingState.DISCARDED.value
@@ -378,6 +418,7 @@ def _frozen(
             connections=config.current().mail.connections,
             retry_first_s=retry.first_s,
             retry_tries_max=retry.tries_max,
+            retry_soft_days=retry.soft_days,
             frozen_at=at,
             deadline_at=deadline_at,
             waves=waves,

@@ -16,6 +16,7 @@ from . import casecode, policy
 from .types import MailingState
 
 STATES = [s.value for s in MailingState]
+LETTER_STATES = ("queued", "bundled", "rejected", "returned")
 EXCEPTION_STATES = ("deferred", "bounced", "letter", "told")  # told: was deferred once, handed over later
 
 
@@ -122,6 +123,7 @@ class Mailing(models.Model):
     connections = models.IntegerField()
     retry_first_s = models.FloatField()
     retry_tries_max = models.IntegerField()
+    retry_soft_days = models.FloatField(db_default=3.0)
     frozen_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     held_at = models.DateTimeField(null=True)
@@ -246,7 +248,10 @@ class Merged(models.Model):
 
 
 class RecipientException(models.Model):
-    """A recipient with whom something went wrong: the only rows per recipient. `text` is a receiver's reply without addresses."""
+    """A recipient with whom something went wrong: the only rows per recipient. `text` is a receiver's reply without addresses.
+
+    `rank`: which of the person's e-mail addresses is meant, 0 being the first. `soft`: how often a report said that it fails for now.
+    """
 
     mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT)
@@ -259,6 +264,8 @@ class RecipientException(models.Model):
     tries = models.IntegerField(default=0)
     tried_at = models.DateTimeField()
     next_at = models.DateTimeField(null=True)
+    rank = models.SmallIntegerField(db_default=0)
+    soft = models.SmallIntegerField(db_default=0)
 
     class Meta:
         db_table = "notices_exception"
@@ -298,8 +305,9 @@ class Shipped(models.Model):
 
 
 class Bounce(models.Model):
-    """A report of failure that came back to a bounce address of ours, by the id of the inbound mail. `applied_at`: when its block was
-    told.
+    """What a machine sent back to a bounce address of ours, by the id of the inbound mail. `applied_at`: when its block was told.
+
+    Only a `bounce` changes where a recipient stands; a complaint does not un-notify, an automatic reply says nothing of the kind.
     """
 
     inbound = models.BigIntegerField(primary_key=True)
@@ -310,9 +318,15 @@ class Bounce(models.Model):
     hard = models.BooleanField()
     received_at = models.DateTimeField()
     applied_at = models.DateTimeField(null=True)
+    kind = models.TextField(db_default="bounce")
+    rank = models.SmallIntegerField(db_default=0)
 
     class Meta:
-        indexes = [models.Index(fields=["inbound"], name="notices_bounce_open", condition=Q(applied_at=None))]
+        indexes = [
+            models.Index(fields=["inbound"], name="notices_bounce_open", condition=Q(applied_at=None)),
+            models.Index(fields=["batch"], name="notices_bounce_other", condition=~Q(kind="bounce")),
+        ]
+        constraints = [models.CheckConstraint(name="notices_bounce_kind", condition=Q(kind__in=["bounce", "complaint", "auto"]))]
 
 
 class Cursor(models.Model):
@@ -323,17 +337,108 @@ class Cursor(models.Model):
 
 
 class Letter(models.Model):
-    """A person who is to get the notice on paper. Who and where stays in `subjects` until the export."""
+    """One letter to one person; a second `attempt` goes to another address. Who and where stays in `subjects` until it is set.
+
+    States: queued, bundled (in a PDF for the print house), rejected (no address that a letter can go to; tried again with each export),
+    returned. A recipient counts as `letters` while a letter of theirs is queued or bundled. `address_mac`: keyed digest of the lines it
+    went to, so that no address gets a second one. `exported_at`: when its bundle was written. `faults`: [address kind, field, reason].
+    """
 
     mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
     batch = models.ForeignKey(Batch, on_delete=models.PROTECT)
     place = models.SmallIntegerField()
     subject = models.BigIntegerField()
+    attempt = models.SmallIntegerField(db_default=1)
+    state = models.TextField(db_default="queued")
+    kind = models.TextField(db_default="")
+    country = models.TextField(db_default="")
+    address_mac = models.BinaryField(null=True)
+    faults = models.JSONField(db_default=[])
     queued_at = models.DateTimeField()
     exported_at = models.DateTimeField(null=True)
+    returned_date = models.DateField(null=True)
+    return_reason = models.TextField(db_default="")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["mailing", "subject"], name="notices_letter_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["mailing", "subject", "attempt"], name="notices_letter_once"),
+            models.CheckConstraint(name="notices_letter_state", condition=Q(state__in=LETTER_STATES)),
+            models.CheckConstraint(name="notices_letter_returned", condition=~Q(state="returned") | Q(returned_date__isnull=False)),
+        ]
+        indexes = [
+            models.Index(fields=["mailing", "state", "id"], name="notices_letter_state_ix"),
+            models.Index(fields=["batch", "place"], name="notices_letter_place"),
+        ]
+
+
+class Bundle(models.Model):
+    """Letters in one PDF for the print house. `made_at` is the date on them and of the PDF: the same bundle again is the same bytes.
+
+    `sha256` is null until it was set once; from then on what is set must be that. `written_at` is null until its files lie in a folder;
+    a bundle that never did and cannot be made again is dissolved: its letters wait once more.
+    """
+
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
+    layout = models.TextField()
+    letters = models.IntegerField()
+    pages = models.IntegerField(default=0)
+    sheets = models.IntegerField(default=0)
+    duplex = models.BooleanField()
+    countries = models.JSONField(default=dict)
+    sha256 = models.BinaryField(null=True)
+    made_at = models.DateTimeField()
+    made_by = models.TextField()
+    written_at = models.DateTimeField(null=True)
+    dissolved_at = models.DateTimeField(null=True)
+    reissue = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="notices_bundle_layout", condition=Q(layout__in=["us", "din"])),
+            models.CheckConstraint(name="notices_bundle_letters", condition=Q(letters__gte=1)),
+        ]
+        indexes = [models.Index(fields=["mailing", "id"], name="notices_bundle_mailing")]
+
+
+class BundledLetter(models.Model):
+    """A letter's place in a bundle. Invariant, kept by the database: no letter is in two bundles but by a re-issue."""
+
+    bundle = models.ForeignKey(Bundle, on_delete=models.PROTECT)
+    place = models.IntegerField()
+    letter = models.ForeignKey(Letter, on_delete=models.PROTECT)
+    first_page = models.IntegerField(null=True)
+    pages = models.SmallIntegerField(null=True)
+    address_mac = models.BinaryField()
+    reissue = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bundle", "place"], name="notices_bundledletter_place"),
+            models.UniqueConstraint(fields=["letter"], condition=Q(reissue=False), name="notices_bundledletter_once"),
+        ]
+
+
+class Substitute(models.Model):
+    """A recipient whom no channel reaches. `site_sha256`: the notice on the site that stands for them since `noticed_at`; null until there is
+    one. `ended_at`: when a channel was found after all.
+    """
+
+    mailing = models.ForeignKey(Mailing, on_delete=models.PROTECT)
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT)
+    place = models.SmallIntegerField()
+    subject = models.BigIntegerField()
+    why = models.TextField()
+    found_at = models.DateTimeField()
+    site_sha256 = models.BinaryField(null=True)
+    noticed_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "place"], name="notices_substitute_once"),
+            models.CheckConstraint(name="notices_substitute_why", condition=Q(why__in=["no_address", "bad_address", "returned"])),
+        ]
+        indexes = [models.Index(fields=["mailing", "id"], name="notices_substitute_mailing", condition=Q(ended_at=None))]
 
 
 class PagesWritten(models.Model):

@@ -25,6 +25,8 @@ from tocsin.kernel.errors import BadInput, ensure
 from .types import Retry
 
 BLOCK_ROWS = 1000
+BLOCK_PLACES = 1024  # room for places in a number that also says the rank of the address
+RANK_MAX = 9
 LANES_MAX = 32  # the largest providers have lanes of their own, the rest share one
 OTHER_LANE = "other"
 LETTER_LANE = "letter"  # people without an e-mail address: nothing is sent, letters are queued at once
@@ -312,6 +314,31 @@ def next_try(*, tries: int, at: datetime, retry: Retry, spread: int, asked_s: fl
 def ahead(*, per_s: float, connections: int) -> int:
     """Return how many recipients a sender announces at once: what a lost machine may put in doubt beyond what it had shipped."""
     return max(AHEAD_PER_CONNECTION * connections, math.ceil(min(per_s, BLOCK_ROWS) * AHEAD_S))
+
+
+SOFT_SHARES = (1 / 12, 1 / 6, 1 / 3, 1 / 3)  # of the days: 6 h, 12 h, a day, a day with the default of three
+
+
+def soft_try(*, reports: int, at: datetime, retry: Retry) -> datetime | None:
+    """Return when a mailbox that fails for now is tried again after so many reports of it; None: treat it as failed."""
+    if retry.soft_days <= 0 or reports > len(SOFT_SHARES):
+        return None
+    return at + timedelta(days=retry.soft_days * SOFT_SHARES[reports - 1])
+
+
+def wire_number(place: int, rank: int) -> int:
+    """Return the number under which a place of a block is sent to the person's address of this rank (0: the first).
+
+    It stands in the bounce address and in the journal: a late report about one address says nothing about the next.
+    """
+    ensure(0 <= place < BLOCK_PLACES and 0 <= rank <= RANK_MAX, f"no place {place}, rank {rank}")
+    return rank * BLOCK_PLACES + place
+
+
+def place_of(number: int) -> tuple[int, int]:
+    """Return (place, rank) of a number made by `wire_number`."""
+    rank, place = divmod(number, BLOCK_PLACES)
+    return place, rank
 
 
 # --- receipts -----------------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Count, Sum
 
 from tocsin.kernel import clock, sql
 from tocsin.kernel.errors import NotFound, Unavailable
@@ -17,18 +17,21 @@ from tocsin.subjects import queries as subjects
 
 from . import alerts, casecode, forecast, order, policy, rehearsal
 from .editing import source, tried
-from .models import Batch, BitCount, Lane, Mailing, Notice, Receipt, RecipientException, SitePublication
+from .models import Batch, BitCount, Bundle, Lane, Letter, Mailing, Notice, Receipt, RecipientException, SitePublication
 from .rehearsal import preview_cohort, start_counts, tests
 from .reviews import states as languages
 from .sending import code_key, quota_now
 from .site import outdated, posting
 from .text.elements import words_of
-from .types import Doubted, LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, ReplyClass, Sent, SiteNotice
+from .types import BundleInfo, Doubted, LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, ReplyClass, Sent, SiteNotice
 
 __all__ = [
     "incidents_sending",
     "languages",
     "latest_status",
+    "letter_bundles",
+    "letters_by_reason",
+    "letters_waiting",
     "notices",
     "outdated",
     "posting",
@@ -120,8 +123,51 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
         late_until=found.late_until,
         locked=order.locked_people(found),
         late=_late(found, end) and bool(counts["waiting"]),
+        **_beside(mailing),
     )
     return replace(made, alerts=alerts.of(made))
+
+
+BESIDE = ("letters_printed", "letters_rejected", "letters_returned", "unreachable", "substitute", "complaints", "auto_replies")
+
+
+def _beside(mailing: int) -> dict[str, int]:
+    """Return the counts that are parts of others, or of things that change nobody's place."""
+    (row,) = sql.rows("notices", "letter_counts", mailing=mailing)
+    return dict(zip(BESIDE, map(int, row), strict=True))
+
+
+def letter_bundles(mailing: int) -> list[BundleInfo]:
+    """Return the bundles of letters of a mailing, newest first; at most SHOWN_MAX. Bundles that were dissolved are left out."""
+    found = Bundle.objects.filter(mailing_id=mailing, dissolved_at=None).order_by("-pk")[:SHOWN_MAX]
+    return [
+        BundleInfo(
+            id=b.pk,
+            mailing=mailing,
+            layout=b.layout,
+            letters=b.letters,
+            pages=b.pages,
+            sheets=b.sheets,
+            countries=b.countries,
+            sha256=bytes(b.sha256 or b"").hex(),
+            made_at=b.made_at,
+            made_by=b.made_by,
+            written_at=b.written_at,
+            reissue=b.reissue,
+        )
+        for b in found
+    ]
+
+
+def letters_by_reason(mailing: int) -> dict[str, int]:
+    """Return how many letters came back for which reason, the most frequent first; every attempt counts."""
+    found = Letter.objects.filter(mailing_id=mailing, state="returned").values_list("return_reason").annotate(n=Count("pk"))
+    return dict(sorted(found, key=lambda f: (-f[1], f[0])))
+
+
+def letters_waiting(mailing: int) -> int:
+    """Return how many letters wait for the next export."""
+    return Letter.objects.filter(mailing_id=mailing, state="queued").count()
 
 
 def latest_status(incident: int) -> MailingStatus:

@@ -43,6 +43,7 @@ from tocsin.evidence.types import EventType, SubjectEvent
 from tocsin.incidents import queries as incidents
 from tocsin.kernel import canonical, clock, config, jobs, sql
 from tocsin.kernel.errors import Refused, Unavailable
+from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest
 from tocsin.mail import actions as mail
 from tocsin.mail import queries as mail_now
@@ -311,7 +312,9 @@ class Block:
         self.tried = policy.places(bytes(batch.tried))
         self.doubted = policy.places(bytes(batch.doubted))
         self.deferred = {x.place: x for x in RecipientException.objects.filter(batch=batch, state="deferred")}
+        self.ranks = {place: x.rank for place, x in self.deferred.items() if x.rank}
         self.people: dict[int, Contactable] = {}
+        self.further: dict[int, Private[str]] = {}
         self.salts: dict[int, bytes] = {}
         self.rendered: dict[int, str] = {}
         accounts: dict[int, list[int]] = {}
@@ -337,9 +340,9 @@ class Block:
             shipped = list(Shipped.objects.filter(batch=self.batch, attempt__in=attempts).order_by("pk"))
             known = mail.recover(self.batch.pk, attempts=attempts, shipped=[bytes(x.records) for x in shipped])
             waiting = set(range(self.batch.n)) - self.tried | self.deferred.keys()
-            done = [o for o in known.done.values() if o.n in waiting and self._is_news(o)]
+            done = [o for o in map(self._placed, known.done.values()) if o.n in waiting and self._is_news(o)]
             # A journal file is made before the first byte goes out, so an attempt of this machine that has none sent nothing.
-            doubt = set(known.in_doubt)
+            doubt = {policy.place_of(n)[0] for n in known.in_doubt}
             lost = [e for e in earlier if e["machine"] != machine()]
             for e in lost:
                 last = max([e.get("ahead", self.batch.n), *(x.ahead for x in shipped if x.attempt == e["attempt"])])
@@ -417,24 +420,34 @@ class Block:
             templates=[self.plan.templates[self.variant]],
             recipients=recipients,
             date=at,
-            named_in_doubt=frozenset(self.doubted),
+            named_in_doubt=frozenset(map(self._number, self.doubted)),
         )
         pace = Pace(min(self.batch.connections, len(recipients)), min(self.lane.messages_per_connection, per_connection), rate_per_s)
-        return mail.send_block(
+        sent = mail.send_block(
             block, transport=mail.transport(), pace=pace, renew=lambda: jobs.renew(self.batch), stopped=brake, announce=self.announce
         )
+        return map(self._placed, sent)
+
+    def _number(self, place: int) -> int:
+        """Return the number under which a place is sent: a further address of the person has one of its own."""
+        return policy.wire_number(place, self.ranks.get(place, 0))
+
+    def _placed(self, o: Outcome) -> Outcome:
+        return o if o.n < policy.BLOCK_PLACES else o._replace(n=policy.place_of(o.n)[0])
 
     def announce(self, n: int) -> None:
-        """See to it that the database knows before place `n` is sent to. Raises LostLease."""
-        if n <= self.ahead:
+        """See to it that the database knows before somebody is sent to; `n` as on the wire. Raises LostLease."""
+        place = policy.place_of(n)[0]
+        if place <= self.ahead:
             return
-        last = self.due.index(n) + _window(self.lane, self.batch.connections) - 1
+        last = self.due.index(place) + _window(self.lane, self.batch.connections) - 1
         self.ahead = self.due[min(last, len(self.due) - 1)]
         self.ship()
 
     def ship(self) -> None:
         """Bring what is not settled yet, and how far the sender goes, to where the loss of this machine does not reach. Raises LostLease."""
-        records = mail.shipment(self.unshipped, block=self.batch.pk, attempt=self.batch.attempt)
+        unshipped = [o._replace(n=self._number(o.n)) for o in self.unshipped]
+        records = mail.shipment(unshipped, block=self.batch.pk, attempt=self.batch.attempt)
         held = {"batch": self.batch.pk, "fence": self.batch.fence}
         if not sql.execute("notices", "ship", **held, attempt=self.batch.attempt, ahead=self.ahead, records=records):
             raise jobs.LostLease(f"Batch {self.batch.pk}")
@@ -444,9 +457,10 @@ class Block:
         """Return what a run that was broken off has in its journal and did not tell: outcomes, and who is in doubt."""
         told = {o.n for o in known} | (self.tried - self.deferred.keys()) | self.named
         left = mail.recover(self.batch.pk, attempts=[self.batch.attempt])
-        done = [o for o in left.done.values() if o.n not in told and self._is_news(o)]
+        done = [o for o in map(self._placed, left.done.values()) if o.n not in told and self._is_news(o)]
         why = "the run was broken off before the reply"
-        return done + [Outcome(n, "in_doubt", 0, "", why, clock.now_us()) for n in sorted(left.in_doubt - told)]
+        doubt = {policy.place_of(n)[0] for n in left.in_doubt} - told - {o.n for o in done}
+        return done + [Outcome(n, "in_doubt", 0, "", why, clock.now_us()) for n in sorted(doubt)]
 
     def _is_due(self, n: int, at: datetime) -> bool:
         x = self.deferred.get(n)
@@ -463,9 +477,11 @@ class Block:
         self.salts = {c.subject: c.salt for c in self.people.values()}
         key, made, gone = code_key(), [], []
         reached = self._reached([s for n in due for s in self._told(n)]) if self.wants_elements else {}
+        self.further = subjects.further_addresses({self.batch.subjects[n]: self.ranks[n] for n in due if n in self.ranks})
         for n in due:
             person = self.people.get(self.batch.subjects[n])
-            if person is None:
+            address = self.further.get(person.subject) if person and n in self.ranks else person.address if person else None
+            if person is None or address is None:
                 gone.append(Outcome(n, "bounced", 0, "", "not in the register any more", at_us))
                 continue
             accounts = [self.people[s] for s in self._told(n) if s in self.people]
@@ -476,7 +492,7 @@ class Block:
                 **({"elements": element_words(reached, self._told(n), locale=self.locale)} if self.wants_elements else {}),
             }
             self.rendered[n] = self._rendered(person.salt, slots)
-            made.append(Recipient(n=n, address=person.address.reveal(), slots=slots, key=self._key(n)))
+            made.append(Recipient(n=self._number(n), address=address.reveal(), slots=slots, key=self._key(n)))
         return made, gone
 
     def _reached(self, people: list[int]) -> dict[int, int]:
@@ -484,7 +500,8 @@ class Block:
         return {s: clear for s, (clear, _) in incidents.elements_of(self.plan.manifest["exposure"], people).items()}
 
     def _key(self, n: int) -> str:
-        return f"{self.mailing.incident}:{self.batch.subjects[n]}:{self.mailing.notice_id}"
+        first = f"{self.mailing.incident}:{self.batch.subjects[n]}:{self.mailing.notice_id}"
+        return f"{first}:{self.ranks[n]}" if n in self.ranks else first
 
     def _rendered(self, salt: bytes, slots: Mapping[str, str]) -> str:
         """Return a MAC, under the subject's own salt, of the template and the values in it: says what was sent until the salt is erased."""
@@ -571,7 +588,7 @@ class Block:
         """Let the lane hear what the receivers said; the last write, because its row is everybody's in this lane."""
         heard = []
         for o in done:
-            if o.kind in ("deferred", "bounced") and o.code:
+            if o.kind in ("deferred", "bounced") and o.code and o.n not in self.ranks:  # a further address is seldom this lane's receiver's
                 _, hard = mail_now.classify_reply(o.code, o.enhanced, o.text)
                 us = mail_now.speaks_of_us(o.code, o.enhanced)
                 heard.append(Heard(o.at_us / 1_000_000, o.code, o.enhanced, self._text(o), hard=hard and o.kind == "bounced", us=us))
@@ -593,7 +610,8 @@ class Block:
     def _text(self, o: Outcome) -> str:
         """Return what the receiver said, fit for tables and evidence."""
         person = self.people.get(self.batch.subjects[o.n])
-        return policy.masked(o.text, person.address.reveal() if person else "")
+        address = self.further.get(person.subject, person.address) if person else None
+        return policy.masked(o.text, address.reveal() if address else "")
 
     def _receipt(self, done: list[Outcome], *, handed: int, at: datetime) -> None:
         packed, sha256 = policy.receipt(policy.Line(o.n, o.at_us, o.kind, o.code, o.enhanced, self._text(o)) for o in done)
@@ -624,6 +642,8 @@ class Block:
                     "enhanced": o.enhanced,
                     "reply": self._text(o),
                 }
+                if o.n in self.ranks:
+                    body["rank"] = self.ranks[o.n]
                 if o.n in self.rendered:
                     body["rendered_hmac"] = self.rendered[o.n]
                 for i, subject in enumerate(self._told(o.n)):

@@ -262,10 +262,12 @@ class Retry:
     """When a deferred recipient is tried again: `first_s` after the first deferral, doubling, at most `tries_max` sendings in all.
 
     The default ends after about 42 hours. Source: RFC 5321 s4.5.4.1 (retry for days); a drill shortens it.
+    `soft_days`: for so long a mailbox is tried again of which a report says that it fails for now (full, switched off); 0: not at all.
     """
 
     first_s: float = 300.0
     tries_max: int = 13
+    soft_days: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,6 +360,9 @@ class MailingStatus:
 
     `in_doubt`: recipients who may have received the notice twice, each named in the evidence. `merged`: accounts told through another
     account's mailbox. `rate_per_s`: handed over per second, of the last minute while sending, of the whole mailing afterwards.
+    Parts, counted beside: of letters `letters_printed`; of bounced `letters_rejected` (no address that a letter can go to),
+    `letters_returned` (came back, and no other address is known), `unreachable` (no channel works) and of these `substitute` (the notice
+    on the site stands for them). `complaints` and `auto_replies`: what else came back; neither changes where anybody stands.
     """
 
     mailing: int
@@ -379,6 +384,13 @@ class MailingStatus:
     eta_at: datetime | None
     deadline_at: datetime | None
     lanes: tuple[LaneStatus, ...]
+    letters_printed: int = 0
+    letters_rejected: int = 0
+    letters_returned: int = 0
+    unreachable: int = 0
+    substitute: int = 0
+    complaints: int = 0
+    auto_replies: int = 0
     late_until: datetime | None = None
     locked: tuple[LockedPeople, ...] = ()
     alerts: tuple[Alert, ...] = ()
@@ -411,9 +423,60 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterReport:
-    """What `letters` exported: rows written to the file, and those left out because the register has no name any more."""
+class BundleInfo:
+    """A bundle of letters for the print house: one PDF. `sheets` are those of paper; `countries` counts letters.
 
+    `written_at`: since when its files lie in a folder; None: made and not written yet. `sha256` is that of the PDF. `reissue`: its letters
+    were in a bundle before, and somebody asked for them again.
+    """
+
+    id: int
+    mailing: int
+    layout: str
     letters: int
-    skipped: int
-    file: str
+    pages: int
+    sheets: int
+    countries: Mapping[str, int]
+    sha256: str
+    made_at: datetime
+    made_by: str
+    written_at: datetime | None
+    reissue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LetterReport:
+    """What `letters` did: read = written + rejected. `rejects_file` names every fault of every address that no letter can go to.
+
+    `countries` counts written letters; `price` is the estimate of `[letters]` in its currency. A dry run writes nothing: what it counts as
+    written would be.
+    """
+
+    read: int
+    written: int
+    rejected: int
+    bundles: tuple[int, ...]
+    pages: int
+    sheets: int
+    countries: Mapping[str, int]
+    price: float
+    currency: str
+    folder: str | None
+    rejects_file: str | None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnReport:
+    """What became of a list of returned mail: read = accepted + rejected, accepted = again + substitute + known.
+
+    `again`: another address was known, a new letter is queued; `substitute`: none is; `known`: the list, or one before, named it already.
+    """
+
+    read: int
+    accepted: int
+    rejected: int
+    again: int
+    substitute: int
+    known: int
+    rejects_file: str | None

@@ -51,10 +51,15 @@ class Checked(NamedTuple):
     external_id: str
     cells: list[str]
     shows: tuple[bool, ...]
-    address: EmailAddress | None
+    addresses: tuple[EmailAddress, ...]
     lives: Residence
     digest: bytes
     active: date | None
+
+
+def email_context(subject: int, rank: int) -> str:
+    """Return what somebody's e-mail address of a rank is sealed for."""
+    return f"subjects_contact|{subject}|email|{rank}" if rank else f"subjects_contact|{subject}|email"
 
 
 class _Place(NamedTuple):
@@ -76,6 +81,7 @@ class Reader:
         self._names = [header[i] for i in mapped]
         self._picked: Callable[[list[str]], tuple[str, ...]] = itemgetter(*mapped, self.width)
         self._external_id, self._email, self._phone = at[means.external_id], at[means.email], at[means.phone]
+        self._further = tuple(at[c] for c in means.email_further)
         self._locale, self._ip_country = at[means.locale], at[means.ip_country]
         self._last_activity = at[means.last_activity]
         self._name = tuple(at[c] for c in means.name)
@@ -100,12 +106,19 @@ class Reader:
         external_id = cells[self._external_id]
         if not external_id:
             return self.means.external_id, "empty"
-        address = None
+        addresses: tuple[EmailAddress, ...] = ()
         if self.means.email is not None and (cells[self._email] or self.means.email_required):
             found = mailbox.normalise(cells[self._email])
             if isinstance(found, str):
                 return self.means.email, found if cells[self._email] else "empty"
-            address = found
+            addresses = (found,)
+        for column, i in zip(self.means.email_further, self._further, strict=True):
+            if cells[i]:
+                found = mailbox.normalise(cells[i])
+                if isinstance(found, str):
+                    return column, found
+                if found.key not in {a.key for a in addresses}:
+                    addresses = (*addresses, found)
         active = None
         if (said := cells[self._last_activity]) and (active := mapping.day_of(said)) is None:
             return self.means.last_activity or "last_activity", "not a day as in 2026-11-24"
@@ -125,7 +138,7 @@ class Reader:
             phone_default=self.means.country_default,
         )
         digest = lookup_digest(self._meaning + _BETWEEN.join(picked), purpose="row")[:ROW_DIGEST_BYTES]
-        return Checked(row.line, external_id, cells, tuple(map(bool, picked)), address, lives, digest, active)
+        return Checked(row.line, external_id, cells, tuple(map(bool, picked)), addresses, lives, digest, active)
 
     def holding(self, row: Checked) -> dict[str, int]:
         """Return which elements of this person lie in which stores. The same object for all who fill the same columns."""
@@ -155,14 +168,14 @@ class Reader:
         """Yield the contact points of (subject, row), sealed one by one: the server stores one while the next is sealed."""
         for subject, row in people:
             cells = row.cells
-            if row.address:
-                sealed = seal(row.address.address, context=f"subjects_contact|{subject}|email")
-                yield subject, "email", 0, sealed, lookup_digest(row.address.key, purpose="email"), row.address.provider
+            for rank, address in enumerate(row.addresses):
+                sealed = seal(address.address, context=email_context(subject, rank))
+                yield subject, "email", rank, sealed, lookup_digest(address.key, purpose="email"), address.provider
             if phone := cells[self._phone]:
                 yield subject, "phone", 0, seal(phone, context=f"subjects_contact|{subject}|phone"), None, ""
             for place in self._places:
-                if address := self._postal(cells, place):
-                    yield subject, place.kind, 0, seal(address, context=f"subjects_contact|{subject}|{place.kind}"), None, ""
+                if postal := self._postal(cells, place):
+                    yield subject, place.kind, 0, seal(postal, context=f"subjects_contact|{subject}|{place.kind}"), None, ""
 
     def _unfit(self, picked: tuple[str, ...]) -> tuple[str, str] | None:
         """Return what no cell may hold: control characters, too much, a card number. One look at the whole row passes nearly all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django.db import connection
@@ -13,8 +13,10 @@ from tocsin.kernel import sql
 from tocsin.kernel.private import Private
 from tocsin.kernel.sealing import lookup_digest, open_sealed
 
+from .intake import email_context
 from .models import Contact, ContactChange, ContactFreeze, HoldingStore, Reject, Subject
 from .policy import mailbox
+from .policy.residence import country_of
 from .types import Contactable, FormerContact, Postal
 
 ESTIMATE_ABOVE = 1_000_000
@@ -31,12 +33,15 @@ def count() -> int:
 
 
 def by_email(address: str) -> int | None:
-    """Return the subject at a mailbox (the oldest, if several accounts share it), None if there is none. Needs the look-up key alone."""
+    """Return the subject at a mailbox, None if there is none. Needs the look-up key alone.
+
+    Of several accounts that share it the oldest; one whose first address it is goes before one who named it as a further address.
+    """
     found = mailbox.normalise(address)
     if isinstance(found, str):
         return None
     lookup = lookup_digest(found.key, purpose="email")
-    return Contact.objects.filter(lookup=lookup).order_by("subject_id").values_list("subject_id", flat=True).first()
+    return Contact.objects.filter(lookup=lookup).order_by("rank", "subject_id").values_list("subject_id", flat=True).first()
 
 
 def mailbox_key(address: str) -> str | None:
@@ -80,18 +85,38 @@ def contactables(subjects: Sequence[int]) -> list[Contactable]:
     ]
 
 
-def postal(subjects: Sequence[int]) -> list[Postal]:
-    """Return where these people get letters, opened; who has no postal address, or was forgotten, is left out. For one lot at a time."""
+def further_addresses(ranks: Mapping[int, int]) -> dict[int, Private[str]]:
+    """Return, opened, the further e-mail address of each person that has the rank asked for (1: the second); others are left out."""
+    if not ranks:
+        return {}
+    found = sql.rows("subjects", "further_addresses", subjects=list(ranks), ranks=list(ranks.values()))
+    return {subject: _text(sealed, email_context(subject, rank)) for subject, rank, sealed in found}
+
+
+def postal(subjects: Sequence[int], *, every: bool = False) -> list[Postal]:
+    """Return where these people get letters, opened; who has no postal address, or was forgotten, is left out. For one lot at a time.
+
+    Of each the best address; with `every` all of them, those of a person together, the best first. The country is its code of two letters
+    where it is one that we know by name.
+    """
     return [
         Postal(
             subject=subject,
             external_id=external_id,
             name=_text(name, f"subjects_subject|{subject}|name"),
-            address=Private(json.loads(open_sealed(sealed, context=f"subjects_contact|{subject}|{kind}").reveal())),
+            address=_address(sealed, f"subjects_contact|{subject}|{kind}"),
             locale=locale,
+            kind=kind,
         )
-        for subject, external_id, name, kind, sealed, locale in sql.rows("subjects", "postal", subjects=list(subjects))
+        for subject, external_id, name, kind, sealed, locale in sql.rows(
+            "subjects", "postals" if every else "postal", subjects=list(subjects)
+        )
     ]
+
+
+def _address(sealed: bytes, context: str) -> Private[dict[str, str]]:
+    fields: dict[str, str] = json.loads(open_sealed(sealed, context=context).reveal())
+    return Private({**fields, "country": country_of(fields.get("country", "")) or fields.get("country", "")})
 
 
 def changed_since(since: datetime, *, after: int = 0, limit: int = 10_000) -> list[int]:

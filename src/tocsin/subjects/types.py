@@ -44,13 +44,14 @@ class Contactable:
 
 @dataclass(frozen=True, slots=True)
 class Postal:
-    """One person with a postal address, opened: `address` has street (lines), city, region, postcode, country."""
+    """One person with a postal address, opened: `address` has street (lines), city, region, postcode, country. `kind`: of ADDRESS_KINDS."""
 
     subject: int
     external_id: str
     name: Private[str]
     address: Private[dict[str, str]]
     locale: str
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ class FileMapping:
     delimiter: str = ","
     email_required: bool = True
     last_activity: str | None = None
+    email_further: tuple[str, ...] = ()
 
     def columns(self) -> dict[str, str]:
         """Return each column the mapping names, with the first place that names it."""
@@ -128,6 +130,8 @@ class FileMapping:
         for place, column in single.items():
             if column is not None:
                 found.setdefault(column, place)
+        for n, column in enumerate(self.email_further, 2):
+            found.setdefault(column, f"email_{n}")
         for column in self.name:
             found.setdefault(column, "name")
         for kind, a in self.addresses.items():

@@ -292,12 +292,37 @@ def override_order(
 
 
 @app_.command()
-def letters(mailing: int, out: Annotated[Path, typer.Option(help="A new CSV file for the print house.")]) -> None:
-    """Export the letters of those whom no mail reached."""
+def letters(
+    mailing: int,
+    out: Annotated[Path | None, typer.Option(help="A new folder for the print house.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count by country, pages and price; write nothing.")] = False,
+    again: Annotated[list[int] | None, typer.Option(help="A bundle to write once more, the same bytes; may be given again.")] = None,
+    reissue: Annotated[list[str] | None, typer.Option(help="A letter to put into a new bundle, as in L123-0; may be given again.")] = None,
+) -> None:
+    """Write the letters of those whom no mail reached into bundles: PDF, list and checksums."""
+    from tocsin.kernel.errors import BadInput
+    from tocsin.notices import actions
+
+    if (out is None) != dry_run:
+        raise BadInput.of("--out, --dry-run", "both or none", "a folder, or --dry-run")
+    with estate(), output.meter("letters") as progress:
+        if out is None:
+            found = actions.letters_estimate(mailing, at=clock.now(), by=actor(), progress=progress)
+        else:
+            found = actions.letters(
+                mailing, folder=out, at=clock.now(), by=actor(), again=again or (), reissue=reissue or (), progress=progress
+            )
+    output.emit(found, table=output.rows("Letters", ("", ""), list(output.plain(found).items())))
+
+
+@app_.command()
+def returned(file: Path, rejects: Annotated[Path | None, typer.Option(help="Where bad lines go.")] = None) -> None:
+    """Take in a list of returned mail (CSV: letter_id, reason, date): the next known address, or the substitute notice."""
     from tocsin.notices import actions
 
     with estate():
-        output.emit(actions.letters(mailing, file=out, at=clock.now(), by=actor()))
+        found = actions.letters_returned(file, at=clock.now(), by=actor(), rejects=rejects)
+    output.emit(found, table=output.rows("Returned mail", ("", ""), list(output.plain(found).items())))
 
 
 @app_.command()

@@ -5,6 +5,7 @@
     name = ["first_name", "last_name"]      # columns, joined by a space
     email = "email"                         # optional, as all below
     email_required = true                   # false: people without an address are taken in too, and get letters
+    email_2 = "email_work"                  # further addresses, tried in this order when the one before is of no more use; email_3 too
     phone = "phone"
     locale = "locale"
     ip_country = "last_login_country"       # ISO 3166-1 code of the country the last IP address lay in
@@ -42,7 +43,8 @@ FORMAT = "tocsin-mapping/1"
 STORES_MAX = 1_000
 CARD_ELEMENT = "payment_card_last4"
 _SINGLE = ("external_id", "email", "phone", "locale", "ip_country", "last_activity")
-_TOP = ("format", "name", "delimiter", "email_required", "defaults", "address", "stores", "cards", *_SINGLE)
+_FURTHER = ("email_2", "email_3")
+_TOP = ("format", "name", "delimiter", "email_required", "defaults", "address", "stores", "cards", *_SINGLE, *_FURTHER)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?![0-9])")
 _ADDRESS = ("street", "city", "region", "postcode", "country")
 
@@ -56,6 +58,9 @@ def parse_mapping(raw: Mapping[str, Any]) -> FileMapping:
     single = {key: read.text(raw, key) for key in _SINGLE}
     if single["external_id"] is None and "external_id" not in raw:
         read.fault("external_id", None, "the column that identifies an account")
+    further = [read.text(raw, key) for key in _FURTHER]
+    if any(further) and not (single["email"] and all(further[: sum(map(bool, further))])):
+        read.fault("email_2", further, "further addresses after email, without a gap")
     delimiter = raw.get("delimiter", ",")
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         read.fault("delimiter", delimiter, "one character, neither a quote nor a line break")
@@ -87,6 +92,7 @@ def parse_mapping(raw: Mapping[str, Any]) -> FileMapping:
         cards_store=cards_store,
         delimiter=delimiter if isinstance(delimiter, str) else ",",
         email_required=email_required is True,
+        email_further=tuple(column for column in further if column),
     )
     if read.faults:
         raise BadInput(read.faults)
