@@ -29,7 +29,7 @@ from tocsin.web.console import figures, incident, log, page
 QUERIES_MAX = 30
 LIVE_QUERIES_MAX = 20
 ROOMS = ("/", "/cutover", "/desk", "/approvals", "/log", "/receipt")
-OF_INCIDENT = ("", "/live", "/flow", "/duties", "/mailing", "/cutover", "/cutover/live")
+OF_INCIDENT = ("", "/live", "/flow", "/duties", "/mailing", "/letters", "/cutover", "/cutover/live")
 
 
 @pytest.fixture
@@ -203,7 +203,8 @@ def test_duties_and_mailing(running: int, estate: Path) -> None:
     assert f"of {made.PEOPLE} recipients" in mailing
     assert "sending" in mailing
     assert f"To go {made.PEOPLE}" in mailing
-    for path in ("duties", "mailing", "live", "flow"):
+    assert "No bundle yet" in text(client.get(f"/incidents/{running}/letters"))
+    for path in ("duties", "mailing", "letters", "live", "flow"):
         assert client.get(f"/incidents/987654/{path}").status_code == 404
 
 

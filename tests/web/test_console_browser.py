@@ -160,7 +160,7 @@ def test_axe_finds_nothing_and_nothing_overflows(running: int, live_server: Live
     page.click("main button")
     look("refused")
     sign_in(page, live_server.url)
-    for path in ("/", f"{at}/duties", f"{at}/mailing", "/desk", "/approvals", "/log", "/log?type=answer_approved", "/receipt", "/nowhere"):
+    for path in ("/", f"{at}/duties", f"{at}/mailing", f"{at}/letters", "/desk", "/approvals", "/log", "/log?type=answer_approved", "/receipt", "/nowhere"):
         page.goto(live_server.url + path)
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         look(path)

@@ -5,7 +5,8 @@ Tables: `notices_notice` and `notices_variant` (a text as it will be sent, in on
 `notices_lane` (its share of one mailbox provider: pace and connections), `notices_batch` (a leased block of up to 1,000 recipients),
 `notices_shipped` (what a sender has done of a block under way), `notices_merged` (further accounts at a recipient's mailbox),
 `notices_exception` (recipients that were deferred, bounced or get a letter), `notices_receipt` (what the receivers said, compressed),
-`notices_bounce` (reports that came back), `notices_letter`, `notices_sitenotice`.
+`notices_bounce` (what machines sent back), `notices_letter`, `notices_bundle` and `notices_bundledletter` (letters in one PDF for the print
+house), `notices_substitute` (whom no channel reaches), `notices_sitenotice`.
 
 Terms: a *recipient* is one mailbox, or one person without a mailbox; a *block* is a row of `notices_batch`; a *case code* stands in each
 notice and names (block, place) to whoever holds the key, so that "did you send this?" needs no row per person; *in doubt* means that the

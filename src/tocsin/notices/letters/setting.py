@@ -1,7 +1,8 @@
 """Sets letters with Typst: many letters in, one PDF out, and on which pages each stands.
 
-One compilation per bundle: the program, the fonts and the common parts are read once (`bench/letters.py` has the figures). The letters go
-in as one JSON text in memory: no personal data is written beside the PDF, and a string of data is never read as markup. The output is
+One compilation per bundle: the program, the fonts and the common parts are read once (`bench/letters.py` has the figures). Each runs in a
+process of its own, because Typst keeps what it has laid out, some 1.2 MB for a letter of two pages, for as long as its process lives. The letters
+go in as one JSON text through a pipe: no personal data is written beside the PDF, and a string of data is never read as markup. The output is
 PDF/A-2b: print houses and archives take it, and Typst then refuses what no font can show instead of printing a box.
 The same letters, date and fonts give the same bytes.
 
@@ -12,8 +13,10 @@ the machine is looked at, so that a bundle does not change with somebody's deskt
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -33,6 +36,7 @@ DEBIAN = (
     ("fonts-dejavu-core", "/usr/share/fonts/truetype/dejavu", ("DejaVu Sans",)),
 )
 REMEDY = "install the Debian package fonts-noto-cjk, or name a folder of fonts in [letters] fonts"
+CANNOT = 3  # exit code of the child: the letters cannot be set as they are
 STANDARD: Final = "a-2b"
 SPANS = "query(<start>).map(x => x.location().page()).zip(query(<stop>).map(x => x.location().page()))"
 
@@ -68,13 +72,11 @@ class Setter:
     """Typst with its fonts and program, ready for many bundles."""
 
     def __init__(self, fonts: str = "") -> None:
-        folders = [Path(folder) for _, folder, _ in DEBIAN] + ([Path(fonts)] if fonts else [])
-        self._fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=[f for f in folders if f.is_dir()])
+        self._folder, self._fonts = fonts, _fonts(fonts)
         there = set(self._fonts.families())
         known = [*OWN_FAMILIES[:1], *(f for _, _, families in DEBIAN for f in families), *OWN_FAMILIES[1:]]
         own = sorted({f.family for f in self._fonts.fonts() if fonts and f.path and Path(f.path).is_relative_to(fonts)})
         self.families = [f for f in dict.fromkeys([*known[:1], *own, *known[1:]]) if f in there]
-        self._compiler = typst.Compiler(PROGRAM, root=PROGRAM.parent, font_paths=self._fonts)
         self._checker = typst.Compiler(GLYPHS, root=GLYPHS.parent, font_paths=self._fonts)
         self._shown: set[str] = set(" \n")
         self._not_shown: set[str] = set()
@@ -113,32 +115,41 @@ class Setter:
             "sender": list(sender),
             "date": [day.year, day.month, day.day],
             "duplex": duplex,
-            "letters": [
-                {
-                    "number": s.number,
-                    "lang": s.lang,
-                    "page": s.page,
-                    "date": s.date,
-                    "address": list(s.address),
-                    "info": list(s.info),
-                    "subject": s.subject,
-                    "body": list(s.body),
-                }
-                for s in sheets
-            ],
+            "letters": [asdict(s) for s in sheets],
         }
-        try:
-            pdf, warnings = self._compiler.compile_with_warnings(
-                format="pdf",
-                sys_inputs={"data": json.dumps(data)},
-                timestamp=int(day.timestamp()),
-                pdf_standards=[STANDARD],
-                pdf_tags=False,
-            )
-            spans = json.loads(self._compiler.eval(SPANS))
-        except typst.TypstError as e:
-            raise Unavailable("letter printer", f"{e.message}; {REMEDY}") from None
-        ensure(not warnings, f"Typst warns: {[w.message for w in warnings[:3]]}")
+        order = json.dumps({"folder": self._folder, "timestamp": int(day.timestamp()), "data": json.dumps(data)})
+        # -P: nothing of the folder that the operator stands in is imported.
+        child = subprocess.run([sys.executable, "-P", "-m", __name__], input=order.encode(), capture_output=True, check=False)
+        if child.returncode == CANNOT:
+            raise Unavailable("letter printer", f"{child.stderr.decode()}; {REMEDY}")
+        ensure(child.returncode == 0, f"setting ended with {child.returncode}: {child.stderr.decode()[-500:]}")
+        size = int.from_bytes(child.stdout[:4], "big")
+        spans = json.loads(child.stdout[4 : 4 + size])
         ensure(len(spans) == len(sheets), "each letter has a first and a last page")
-        ensure(isinstance(pdf, bytes), "one document comes as one file")
-        return Made(cast("bytes", pdf), tuple((first, last) for first, last in spans))
+        return Made(child.stdout[4 + size :], tuple((first, last) for first, last in spans))
+
+
+def _fonts(folder: str) -> typst.Fonts:
+    folders = [Path(f) for _, f, _ in DEBIAN] + ([Path(folder)] if folder else [])
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=[f for f in folders if f.is_dir()])
+
+
+def main() -> int:
+    """Set the letters that stand on standard input; the PDF goes to standard output, after the pages of each letter. For `Setter.set`."""
+    order = json.load(sys.stdin)
+    compiler = typst.Compiler(PROGRAM, root=PROGRAM.parent, font_paths=_fonts(order["folder"]))
+    try:
+        pdf, warnings = compiler.compile_with_warnings(
+            format="pdf", sys_inputs={"data": order["data"]}, timestamp=order["timestamp"], pdf_standards=[STANDARD], pdf_tags=False
+        )
+        spans = json.dumps(json.loads(compiler.eval(SPANS))).encode()
+    except typst.TypstError as e:
+        sys.stderr.write(e.message)
+        return CANNOT
+    ensure(isinstance(pdf, bytes) and not warnings, f"Typst warns: {[w.message for w in warnings[:3]]}")
+    sys.stdout.buffer.write(len(spans).to_bytes(4, "big") + spans + cast("bytes", pdf))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import approvals, cutover, desk, incident, log, mailing, notices, sign_in
+from . import approvals, cutover, desk, incident, letters, log, mailing, notices, sign_in
 
 urlpatterns = [
     path("sign-in", sign_in.sign_in),
@@ -29,6 +29,7 @@ urlpatterns = [
     path("notices/<int:notice>/save", notices.save),
     path("notices/<int:notice>/mail", notices.mail),
     path("notices/<int:notice>/review", notices.review),
+    path("incidents/<int:incident>/letters", letters.show),
     path("cutover", cutover.latest),
     path("incidents/<int:incident>/cutover", cutover.show),
     path("incidents/<int:incident>/cutover/live", cutover.live),
