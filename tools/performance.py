@@ -25,6 +25,8 @@ READ = {
     "mail_kill": "Senders killed at random instants, frozen, cut off, bereft of database, machine or power; counted by the receiver's own record. "
     "`lost` and `unnamed` (repeats that the log had not named before they came) must be 0, `duplicates` <= `in doubt` <= `bound`.",
     "classify": "Recognition of bounces on the labelled development set (shares of right answers), and mails per second of CPU.",
+    "letters": "Letters of two pages as PDF: one compilation for a bundle, one for each letter, and ReportLab setting the same paragraphs without window "
+    "and page totals. CPU and memory of the process that sets.",
     "gate": "The gate's answers beside an application that answers two bytes, on the same server and core; then cutovers under questions.",
     "overload": "Twenty times the capacity against the public process on one core: `goodput` is passwords set per second / the same without a crowd; "
     "`goodput in cpu` the same in the server's CPU time per password; `page ms` the waiting page as wrk saw it.",
