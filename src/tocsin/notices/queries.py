@@ -131,7 +131,7 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
 BESIDE = ("letters_printed", "letters_rejected", "letters_returned", "unreachable", "substitute", "complaints", "auto_replies")
 
 
-def _beside(mailing: int) -> dict[str, int]:
+def _beside(mailing: int) -> dict[str, Any]:
     """Return the counts that are parts of others, or of things that change nobody's place."""
     (row,) = sql.rows("notices", "letter_counts", mailing=mailing)
     return dict(zip(BESIDE, map(int, row), strict=True))

@@ -228,12 +228,11 @@ class _Profiles:
 
 def _roll_up(checked: dict[str, Checked]) -> None:
     """Name the receiver of addresses whose domain no table names, by its mail exchangers, where the configuration asks for that."""
-    domains = {row.address.domain for row in checked.values() if row.address and row.address.provider == OTHER}
+    domains = {a.domain for row in checked.values() for a in row.addresses if a.provider == OTHER}
     found = mail.receivers_by_mx(domains) if domains else {}
     for external_id, row in checked.items() if found else ():
-        if row.address and row.address.provider == OTHER:
-            receiver = found.get(row.address.domain, OTHER)
-            checked[external_id] = row._replace(address=replace(row.address, provider=receiver))
+        named = tuple(replace(a, provider=found.get(a.domain, OTHER)) if a.provider == OTHER else a for a in row.addresses)
+        checked[external_id] = row._replace(addresses=named)
 
 
 def _checked(reader: Reader, rows: Sequence[Row], *, profiles: _Profiles) -> Batch:
