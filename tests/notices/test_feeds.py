@@ -53,9 +53,9 @@ def test_events_of_a_relay_move_people_once(shop: Path, office: Office) -> None:
     assert tell(line(verp[2], id="d", event="delayed", code=451, enhanced="4.4.1"), line(verp[3], id="c", event="complained")) == 2
     assert actions.take_bounces(at=clock.now()) == 0
     assert evidence.counts()[EventType.NOTICE_FAILED] == 1
-    soft = line(verp[4], id="soft", code=452, enhanced="4.2.2", reply="mailbox full")
+    gone = line(verp[4], id="gone", code=550, enhanced="5.1.1", reply="no such user")
     for _ in range(2):
-        assert tell(soft, line(verp[0], id="early"), line(verp[0], id="another id, the same person")) == 3
+        assert tell(gone, line(verp[0], id="early"), line(verp[0], id="another id, the same person")) == 3
         report(verp[0])  # and by mail too
     assert actions.take_bounces(at=clock.now()) == 1
     assert actions.take_bounces(at=clock.now()) == 0

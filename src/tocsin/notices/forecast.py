@@ -59,10 +59,9 @@ def _end(
     rate = x.rate_per_s or rate_per_s or bound
     if rate is None:
         return None
-    share = x.waiting / waiting
-    daily = None if per_day is None else max(1, round(per_day * share))
-    left = round(left_of_day * share)
-    if x.per_day is not None and (daily is None or x.per_day < daily):
-        daily, left = x.per_day, min(x.left_of_day, left) if per_day is not None else x.left_of_day
-    seconds = x.pause_s + finish(x.waiting, min(rate, bound or rate), daily, left)
+    rate, share = min(rate, bound or rate), x.waiting / waiting
+    # The quota's share of a small lane is no whole number: the lane ends when all would, if all went as fast as it does.
+    seconds = x.pause_s + finish(waiting, rate / share, per_day, left_of_day)
+    if x.per_day is not None:
+        seconds = max(seconds, x.pause_s + finish(x.waiting, rate, x.per_day, x.left_of_day))
     return seconds if seconds < YEARS_S else None

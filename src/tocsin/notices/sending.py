@@ -373,7 +373,7 @@ class Block:
         """Send to everybody who waits or whose time has come again, to at most `allowed`; settle; return how many got an outcome."""
         due = [n for n in range(self.batch.n) if n not in self.tried or self._is_due(n, at)][:allowed]
         recipients, gone = self._recipients(due, clock.us(at))
-        self.due = [r.n for r in recipients]
+        self.due = [policy.place_of(r.n)[0] for r in recipients]
         self.ahead = self.batch.unsettled[-1]["ahead"]
         receiver = mail_now.receiver_now(self.lane.provider, at=clock.now())
         shared = shared_rate(self.lane.provider, receiver)

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("notices", "0005_site_pages"),
+        ("notices", "0007_site_pages"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ import django.db.models.deletion
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('notices', '0004_languages'),
+        ('notices', '0006_languages'),
     ]
 
     operations = [

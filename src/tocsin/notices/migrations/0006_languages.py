@@ -5,7 +5,7 @@ import django.db.models.deletion
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('notices', '0004_order_and_waves'),
+        ('notices', '0005_order_and_waves'),
     ]
 
     operations = [
