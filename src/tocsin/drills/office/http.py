@@ -7,7 +7,7 @@
     GET /api/counts          {received, deliveries, distinct_message_ids, without_message_id, mailboxes, duplicates[], surplus,
                               returns{waiting,sent,given_up}, smtp{accepted,refused,dropped,connections}}
     GET /api/providers       {seed, providers: [{name, domains[], style, shares{}, did{}}], turned_away: [{at,address,provider,what,reply}]}
-        how each provider behaves and what it did since this office began; the latest recipients who got nothing, oldest first
+        how each provider behaves and what it did since this office began; the latest tries that went wrong, oldest first
     GET /                    the inbox; /providers; /box/ADDRESS; /message/ID; /source/ID; /frame/ID (a mail's own HTML, for a sandboxed frame only)
 
 It answers only to a loopback Host header (no DNS rebinding), only GET and HEAD, and sends a policy that forbids every script and every

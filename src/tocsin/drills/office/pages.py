@@ -175,7 +175,7 @@ def inbox(side: Side, rows: Sequence[Row], *, address: str, older: int | None) -
 
 
 def providers(side: Side, personalities: Personalities, count: Counter) -> str:
-    """Return the page of the practice providers: how each behaves, what it did so far, and the latest recipients who got nothing."""
+    """Return the page of the practice providers: how each behaves, what it did so far, and the latest tries that went wrong."""
     rows = []
     for provider in (personalities.default, *personalities.providers):
         shares = [f"{fate.replace('_', ' ')} {getattr(provider, fate):.2%}" for fate in FATES if getattr(provider, fate)]
@@ -189,12 +189,12 @@ def providers(side: Side, personalities: Personalities, count: Counter) -> str:
             f"<td>{escape(t.reply) or 'no answer'}</td></tr>" for t in reversed(count.turned_away)]
     heads = "".join(f"<th scope=col>{name}</th>" for name in ("Provider", "Style", "Shares of recipients", "Since this office began"))
     latest = "".join(f"<th scope=col>{name}</th>" for name in ("At", "Recipient", "Provider", "What", "The sender heard"))
-    none = '<p class="empty">Nobody was turned away.</p>'
+    none = '<p class="empty">Every try went well.</p>'
     table = f'<div class="wide"><table><thead><tr>{latest}</tr></thead><tbody>{"".join(away)}</tbody></table></div>' if away else none
     return _frame(side, "How the providers behave", (
         f"<h1>How the providers behave</h1><p>Who gets which fate follows from the seed ({personalities.seed}) and the address alone.</p>"
         f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        f"<h2>The latest who got nothing</h2>{table}"))
+        f"<h2>The latest tries that went wrong</h2>{table}"))
 
 
 def message(side: Side, entry: Entry, letter: Letter, *, box: str, personalities: Personalities) -> str:

@@ -26,7 +26,7 @@ FAULTS_MAX = 50  # commands in error before a connection is closed
 SESSIONS_MAX = 1_000
 IDLE_S = 300.0
 REMEMBERED_MAX = 500_000  # recipients whose first refusal is remembered; the oldest is forgotten first
-TURNED_AWAY_SHOWN = 100  # of recipients who got nothing, the latest
+TURNED_AWAY_SHOWN = 100  # of tries that went wrong, the latest
 
 PRACTICE = "X-TOCSIN-PRACTICE"
 NAME = "practice.post.example"
@@ -38,7 +38,7 @@ Accept = Callable[[int, str, Sequence[str], bytes], int]
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """A recipient who got nothing at a try: what happened (a fate, limit or rate), and what the sender heard ("" for nothing)."""
+    """A try that went wrong for a recipient: what happened (a fate, limit or rate), and what the sender heard ("" for nothing)."""
 
     at_us: int
     address: str
