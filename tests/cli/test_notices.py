@@ -68,7 +68,7 @@ def test_from_the_draft_to_the_site(shop: Path, say: Say, tmp_path: Path) -> Non
         assert (code, approval["id"]) == (0, asked["approval"])
     assert approval["granted"]
     code, started = say("notice", "start", notice, "--approval", str(asked["approval"]))
-    assert (code, set(started)) == (0, {"mailing"})
+    assert (code, set(started)) == (0, {"mailing", "recipients", "locked"})
 
     code, written = say("notice", "site", notice, "--out", str(tmp_path / "www"))
     assert (code, set(written["pages"])) == (0, {"index.html", "es.html", "fr.html"})

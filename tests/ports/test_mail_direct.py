@@ -77,7 +77,7 @@ class World:
                 https_port=self.https.port if self.https else 443,
                 reserved=reserved,
             ),
-            receivers=table.exchangers(),
+            receivers=table.mx_suffixes(),
             shape_of=table.shape_of,
         )
         return wiring.load("tocsin.mail.adapters.direct.DirectMx")(self.lookup, experimental=True, timeouts=QUICK)

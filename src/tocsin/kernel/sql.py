@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 
 @functools.cache
@@ -40,8 +41,17 @@ def prepared(room: str, name: str, **params: Any) -> list[tuple[Any, ...]]:
     Parameters go to the server apart from the text, so a statement must say of what type each is where that is not plain from its use.
     """
     connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
-        return cursor.execute(text(room, name), params, prepare=True).fetchall()
+    with CursorWrapper(_Prepared(connection.connection), connection) as cursor:
+        cursor.execute(text(room, name), params)
+        return list(cursor.fetchall())
+
+
+class _Prepared(psycopg.Cursor[tuple[Any, ...]]):
+    """A cursor whose statements are planned at their first use."""
+
+    def execute(self, query: Any, params: Any = None, **_: Any) -> Any:
+        """Run a statement, prepared."""
+        return super().execute(query, params, prepare=True)
 
 
 def stream(room: str, name: str, *, batch_rows: int = 10_000, **params: Any) -> Iterator[tuple[Any, ...]]:
