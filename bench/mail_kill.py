@@ -41,6 +41,8 @@ CONNECTIONS = 8  # of the relay; a block gets half
 LOOK_S = 0.1
 S_MAX = 3600.0
 SWEEPER_S = 15.0
+KILLED_UNTIL = 0.9  # of what is to be taken: the last of the killed are still missed by somebody
+JITTER_S = 0.02
 SLOW_PER_S = 400.0  # of the lanes when a machine is lost: slower than the machine, so that a block is under way for seconds
 DOMAINS = ("gmail", "yahoo")
 FIRST = ("recipients", "kills", "lost", "duplicates", "in_doubt", "bound", "unnamed", "message_ids", "seconds")
@@ -271,17 +273,16 @@ def world(folder: Path, *, recipients: int, rate_per_s: float = 100_000.0) -> It
 
 
 def kills(here: World, wanted: int, rng: random.Random) -> dict[str, Any]:
-    """Kill a sender so many times, spread over the mailing as its progress allows; then let it end."""
+    """Kill a sender so many times, at random instants of the mailing; then let it end."""
     for _ in range(SENDERS):
         here.start()
-    mean_s = 0.15
     here.until_taken(1)
-    while here.kills < wanted and open_blocks(here.mailing):
-        time.sleep(rng.expovariate(1 / mean_s))
+    # The instants are drawn beforehand, as parts of what is to be taken: a mailing that goes faster is killed faster.
+    for part in sorted(rng.uniform(0, KILLED_UNTIL) for _ in range(wanted)):
+        here.until_taken(int(part * here.recipients))
+        time.sleep(rng.expovariate(1 / JITTER_S))
         here.kill(rng.choice(list(here.senders)))
         here.start()
-        ahead = here.taken() / here.recipients - here.kills / wanted
-        mean_s = min(2.0, max(0.02, mean_s * (0.8 if ahead > 0 else 1.25)))
     here.until_done()
     return {"bound": here.kills * CONNECTIONS // 2}
 

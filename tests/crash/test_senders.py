@@ -42,5 +42,5 @@ def test_nobody_is_lost_repeats_are_bounded_and_each_was_named_before(folder: Pa
     assert found["faults"] == [], found
     assert (found["lost"], found["strangers"], found["unnamed"]) == (0, 0, 0)
     assert found["message_ids"] == found["recipients"] == int(RECIPIENTS)
-    assert found["kills"] >= int(KILLS) // 3  # the mailing may be through before the last of them finds a sender to kill
+    assert found["kills"] >= int(KILLS)
     assert found["duplicates"] <= found["in_doubt"] <= found["bound"]

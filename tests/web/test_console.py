@@ -26,8 +26,8 @@ from tocsin.support import actions as support
 from tocsin.support import queries as desk
 from tocsin.web.console import figures, incident, log, page
 
-QUERIES_MAX = 32
-LIVE_QUERIES_MAX = 22
+QUERIES_MAX = 30
+LIVE_QUERIES_MAX = 20
 ROOMS = ("/", "/cutover", "/desk", "/approvals", "/log", "/receipt")
 OF_INCIDENT = ("", "/live", "/flow", "/duties", "/mailing", "/letters", "/cutover", "/cutover/live")
 

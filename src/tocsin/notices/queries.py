@@ -54,17 +54,51 @@ SECOND = timedelta(seconds=1)
 
 def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
     """Return how a mailing stands at `at` (now if None). Raises NotFound."""
-    now = at or clock.now()
     found = Mailing.objects.filter(pk=mailing).first()
     if found is None:
         raise NotFound(f"no mailing {mailing}")
-    rate, held = _rate(found, now), {x.pk: x for x in Lane.objects.filter(mailing=found, held_until__gt=now)}
-    rows, doubt = sql.rows("notices", "counts", mailing=mailing), 0
-    own = dict(sql.rows("notices", "rates", mailing=mailing, since=now - timedelta(seconds=RATE_WINDOW_S), until=now + SECOND))
+    return _status(found, at or clock.now())
+
+
+def _status(found: Mailing, now: datetime) -> MailingStatus:
+    rate = _rate(found, now)
+    lanes, doubt, end = _lanes(found, rate, now)
+    counts: dict[str, Any] = {
+        what: sum(getattr(x, what) for x in lanes) for what in ("waiting", "handed_over", "deferred", "bounced", "letters")
+    }
+    made = MailingStatus(
+        mailing=found.pk,
+        notice=found.notice_id,
+        incident=found.incident,
+        state=MailingState(found.state),
+        recipients=found.recipients,
+        **counts,
+        lost=policy.lost(recipients=found.recipients, **counts),
+        in_doubt=doubt,
+        merged=found.merged,
+        rate_per_s=rate,
+        started_at=found.started_at,
+        ended_at=found.ended_at,
+        eta_at=end,
+        deadline_at=found.deadline_at,
+        lanes=tuple(lanes),
+        late_until=found.late_until,
+        locked=order.locked_people(found),
+        late=_late(found, end) and bool(counts["waiting"]),
+        **_beside(found.pk),
+    )
+    return replace(made, alerts=alerts.of(made))
+
+
+def _lanes(found: Mailing, rate: float, now: datetime) -> tuple[list[LaneStatus], int, datetime | None]:
+    """Return the lanes of a mailing, how many recipients are in doubt, and when it ends."""
+    held = {x.pk: x for x in Lane.objects.filter(mailing=found, held_until__gt=now)}
+    rows = sql.rows("notices", "counts", mailing=found.pk)
+    own = dict(sql.rows("notices", "rates", mailing=found.pk, since=now - timedelta(seconds=RATE_WINDOW_S), until=now + SECOND))
     sending = found.state == MailingState.SENDING
     receivers = mail.receivers_now([row[1] for row in rows], at=now) if sending else {}
     ends, end = _ends(rows, held, own, receivers, rate, now) if sending else ([None] * len(rows), found.ended_at)
-    lanes = []
+    lanes, doubt = [], 0
     for row, eta_at in zip(rows, ends, strict=True):
         lane, provider, rate_max, connections, n, waiting, handed, deferred, bounced, letters, doubted, blocks, opened, locked, per = row
         doubt += doubted
@@ -97,35 +131,7 @@ def status(mailing: int, *, at: datetime | None = None) -> MailingStatus:
                 warm_up_left=receivers[provider].left_of_day if provider in receivers else None,
             )
         )
-    counts: dict[str, Any] = {
-        "waiting": sum(x.waiting for x in lanes),
-        "handed_over": sum(x.handed_over for x in lanes),
-        "deferred": sum(x.deferred for x in lanes),
-        "bounced": sum(x.bounced for x in lanes),
-        "letters": sum(x.letters for x in lanes),
-    }
-    made = MailingStatus(
-        mailing=mailing,
-        notice=found.notice_id,
-        incident=found.incident,
-        state=MailingState(found.state),
-        recipients=found.recipients,
-        **counts,
-        lost=policy.lost(recipients=found.recipients, **counts),
-        in_doubt=doubt,
-        merged=found.merged,
-        rate_per_s=rate,
-        started_at=found.started_at,
-        ended_at=found.ended_at,
-        eta_at=end,
-        deadline_at=found.deadline_at,
-        lanes=tuple(lanes),
-        late_until=found.late_until,
-        locked=order.locked_people(found),
-        late=_late(found, end) and bool(counts["waiting"]),
-        **_beside(mailing),
-    )
-    return replace(made, alerts=alerts.of(made))
+    return lanes, doubt, end
 
 
 BESIDE = ("letters_printed", "letters_rejected", "letters_returned", "unreachable", "substitute", "complaints", "auto_replies")
@@ -175,7 +181,7 @@ def latest_status(incident: int) -> MailingStatus:
     found = Mailing.objects.filter(incident=incident).exclude(state=MailingState.DISCARDED.value).order_by("-pk").first()
     if found is None:
         raise NotFound(f"no mailing for incident {incident}")
-    return status(found.pk)
+    return _status(found, clock.now())
 
 
 def reply_classes(mailing: int) -> list[ReplyClass]:

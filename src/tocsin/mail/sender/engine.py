@@ -441,7 +441,6 @@ class Engine:
     def _write(self) -> None:
         """Put this turn's notes into the journal, then, and only then, send."""
         self._journal.flush()
-        self._keep_lease(LEASE_AGE_S_MAX)
         for connection in list(self._connections):
             if connection.connected and not connection.handshaking and (connection.buffer or connection.dialogue.out):
                 try:
@@ -458,6 +457,7 @@ class Engine:
             connection.tried_bytes = connection.sent_bytes + len(connection.buffer)
         try:
             while connection.buffer:
+                self._keep_lease(LEASE_AGE_S_MAX)  # here, and not once a turn: it may freeze between two connections
                 taken = connection.sock.send(connection.buffer)
                 connection.sent_bytes += taken
                 connection.buffer = connection.buffer[taken:]
