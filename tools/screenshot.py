@@ -17,8 +17,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PAGES = {
-    "incident": "/", "duties": "/incidents/1/duties", "mailing": "/incidents/1/mailing", "desk": "/desk", "approvals": "/approvals",
-    "log": "/log", "receipt": "/receipt", "lost": "/nowhere",
+    "incident": "/", "duties": "/incidents/1/duties", "cutover": "/cutover", "mailing": "/incidents/1/mailing",
+    "letters": "/incidents/1/letters", "notices": "/incidents/1/notices", "notice": "/notices/1", "desk": "/desk",
+    "approvals": "/approvals", "log": "/log", "receipt": "/receipt", "lost": "/nowhere",
 }  # fmt: skip
 SIZES = {"wide": (1360, 900), "narrow": (390, 800)}
 

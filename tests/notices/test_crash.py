@@ -67,7 +67,7 @@ def by_message(office: Office) -> Counter[str]:
     return Counter(t.message_id for t in office.taken)
 
 
-@pytest.mark.parametrize("kill_at", [1, 600])
+@pytest.mark.parametrize("kill_at", [1, 37, 190, 600])
 def test_killed_in_the_middle_of_a_block(shop: Path, office: Office, kill_at: int) -> None:
     incident = people([f"user{i}@gmail.example" for i in range(700)])
     mailing = started(shop, incident)

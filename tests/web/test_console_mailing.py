@@ -67,6 +67,7 @@ def test_what_it_says_and_what_its_buttons_do(sending: tuple[int, int], shop: Pa
     incident, mailing = sending
     client, at = signed_in("ada"), f"/incidents/{incident}/mailing"
     s = queries.status(mailing)
+    assert f"It goes out as it stands here by mailing {mailing} (sending)" in text(client.get(f"/notices/{s.notice}"))
     words = text(client.get("/mailing"))
     assert f"Told by mail {s.handed_over:,} of {s.recipients:,} recipients" in words
     assert "gmail.com: too many addresses fail" in words.replace("Gmail.com", "gmail.com")

@@ -58,6 +58,7 @@ def test_a_draft_stands_beside_its_checks(notice: int) -> None:
     assert "es, nobody has signed" in listed
     shown = text(client.get(f"/notices/{notice}"))
     assert "Checks passes" in shown
+    assert "Nobody asks for it yet" in shown
     assert "Grade" in shown
     assert "there what happened" in shown
     for key in ("default", "default.es", "default.fr"):

@@ -26,6 +26,7 @@ from .text.elements import words_of
 from .types import BundleInfo, Doubted, LaneStatus, MailingState, MailingStatus, NoticeInfo, PreviewText, ReplyClass, Sent, SiteNotice
 
 __all__ = [
+    "in_doubt",
     "incidents_sending",
     "languages",
     "latest_status",
@@ -37,6 +38,8 @@ __all__ = [
     "posting",
     "preview",
     "preview_cohort",
+    "released",
+    "reply_classes",
     "site_notice",
     "source",
     "start_counts",
@@ -182,6 +185,13 @@ def latest_status(incident: int) -> MailingStatus:
     if found is None:
         raise NotFound(f"no mailing for incident {incident}")
     return _status(found, clock.now())
+
+
+def released(notice: int) -> tuple[int, MailingState] | None:
+    """Return the mailing by which a notice went out or goes out, and its state; None before two people have signed its start."""
+    unsent = (MailingState.READY.value, MailingState.DISCARDED.value)
+    found = Mailing.objects.filter(notice_id=notice).exclude(state__in=unsent).order_by("-pk").values_list("pk", "state").first()
+    return (found[0], MailingState(found[1])) if found else None
 
 
 def reply_classes(mailing: int) -> list[ReplyClass]:

@@ -14,6 +14,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tocsin.mail.shaping.policy import receiver_of_hosts
+
 from . import dane
 from .connection import Endpoint, Tls, Undeliverable
 from .sts import StsPolicy
@@ -86,8 +88,4 @@ def _required(host: Host, *, secure: bool, enforced: bool, verified: bool) -> tu
 
 def rollup(host: str, table: Mapping[str, str]) -> str:
     """Return whose limits a host falls under: the receiver of the longest suffix in the table, else the host's own domain."""
-    labels = host.lower().split(".")
-    for start in range(len(labels)):
-        if (suffix := ".".join(labels[start:])) in table:
-            return table[suffix]
-    return ".".join(labels[-2:])
+    return receiver_of_hosts([host], table) or ".".join(host.lower().split(".")[-2:])

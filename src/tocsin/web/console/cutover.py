@@ -31,7 +31,7 @@ from tocsin.web import charts
 
 from .figures import Kept
 from .incident import BUCKET_NAMES
-from .page import page, staff_only, who
+from .page import of_newest, page, staff_only, who
 
 COUNTED_S = 10.0  # counting passwords takes seconds at 24 million
 RESETS = (EventType.RESET_REQUESTED, EventType.PASSWORD_RESET)
@@ -82,11 +82,7 @@ class ConnectorLine:
 @require_GET
 def latest(request: HttpRequest) -> HttpResponse:
     """Show the cutover of the newest incident, or what to do when there is none."""
-    try:
-        found = incidents.latest()
-    except NotFound:
-        return page("no_incident", {}, request)
-    return _show(request, found)
+    return of_newest(request, lambda found: _show(request, found))
 
 
 @staff_only

@@ -29,7 +29,7 @@ from tocsin.web import charts
 
 from .figures import Kept
 from .mailing import mail_bar
-from .page import page, span, staff_only
+from .page import of_newest, page, span, staff_only
 
 SHOWN_COHORTS = 12
 SHOWN_DUTIES = 6
@@ -67,11 +67,7 @@ _kept: Kept[dict[str, Any]] = Kept()
 @require_GET
 def latest(request: HttpRequest) -> HttpResponse:
     """Show the newest incident, or what to do when there is none."""
-    try:
-        found = incidents.latest()
-    except NotFound:
-        return page("no_incident", {}, request)
-    return _show(request, found)
+    return of_newest(request, lambda found: _show(request, found))
 
 
 @staff_only
@@ -268,7 +264,9 @@ def _alarms(
     if mailing and mailing.late:
         found.append(("bad", "at this pace the mailing ends after the law's day", f"{here}/mailing"))
     if mailing and mailing.locked:
-        found.append(("warn", f"{sum(x.recipients for x in mailing.locked):,} people wait for a filing that comes first", f"{here}/mailing"))
+        found.append(
+            ("warn", f"{sum(x.recipients for x in mailing.locked):,} people wait for a filing that comes first", f"{here}/mailing")
+        )
     if mailing and mailing.state in {MailingState.PAUSED, MailingState.STOPPED} and mailing.waiting:
         found.append(("bad", f"the mailing is {mailing.state} with {mailing.waiting:,} people not told", f"{here}/mailing"))
     survivors = (cutover.canaries_tried or 0) - (cutover.canaries_refused or 0) if cutover and cutover.sealed else 0

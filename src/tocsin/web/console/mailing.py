@@ -28,7 +28,7 @@ from tocsin.staff.types import ApprovalInfo
 from tocsin.web import charts
 
 from .figures import Kept
-from .page import page, span, staff_only, who
+from .page import of_newest, page, span, staff_only, who
 
 SHOWN_REPLIES = 12
 UNLIMITED_PER_S = 100_000.0  # a cap so high is none
@@ -50,11 +50,7 @@ _kept: Kept[dict[str, Any]] = Kept()
 @require_GET
 def latest(request: HttpRequest) -> HttpResponse:
     """Show the mailing of the newest incident, or what to do when there is none."""
-    try:
-        found = incidents.latest()
-    except NotFound:
-        return page("no_incident", {}, request)
-    return page("mailing", _live(found), request)
+    return of_newest(request, lambda found: page("mailing", _live(found), request))
 
 
 @staff_only

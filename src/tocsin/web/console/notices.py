@@ -26,7 +26,7 @@ from tocsin.notices.types import NoticeTexts, VariantTexts
 from tocsin.obligations import queries as obligations
 from tocsin.staff import queries as staff
 
-from .page import page, staff_only, who
+from .page import of_newest, page, staff_only, who
 
 FIELD_CHARS_MAX = 200_000
 LOOKS = (("text", "plain text alone"), ("standard", "our layout, made of the text"), ("mjml", "MJML"), ("html", "HTML of its own"))
@@ -45,11 +45,7 @@ MAIL_POLICY = {
 @require_GET
 def latest(request: HttpRequest) -> HttpResponse:
     """Show the notices of the newest incident, or what to do when there is none."""
-    try:
-        found = incidents.latest()
-    except NotFound:
-        return page("no_incident", {}, request)
-    return redirect(f"/incidents/{found.id}/notices")
+    return of_newest(request, lambda found: redirect(f"/incidents/{found.id}/notices"))
 
 
 @staff_only
@@ -213,6 +209,7 @@ def _editor(request: HttpRequest, notice: int, incident: int, texts: NoticeTexts
         "state": states.get(v.locale),
         "reviewers": [o.name for o in staff.operators() if o.active and o.can_sign],
         "releases": _releases(notice),
+        "released": queries.released(notice),
         **_checks(incident, texts, key),
     }
     return page("notice", context, request, status=status)

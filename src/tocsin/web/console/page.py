@@ -13,6 +13,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 
+from tocsin.incidents import queries as incidents
+from tocsin.incidents.types import IncidentInfo
+from tocsin.kernel.errors import NotFound
+
 P = ParamSpec("P")
 
 ROOMS = (
@@ -25,15 +29,25 @@ ROOMS = (
     ("/log", "Log", "l"),
     ("/receipt", "Receipt", "r"),
 )
+PARTS = {"/cutover": "/cutover", "/mailing": "/mailing", "/letters": "/mailing", "/notices": "/notices"}  # of an incident -> their room
 
 
 def page(template: str, context: dict[str, Any], request: HttpRequest, *, status: int = 200) -> HttpResponse:
     """Return a page of the console with the room links."""
     here = max((url for url, _, _ in ROOMS if request.path.startswith(url)), key=len, default="/")
     if here == "/":  # an incident's own
-        here = next((room for room in ("/cutover", "/mailing", "/notices") if room in request.path), here)
+        here = next((room for part, room in PARTS.items() if part in request.path), here)
     links = [{"url": url, "name": name, "key": key, "here": url == here} for url, name, key in ROOMS]
     return render(request, f"console/{template}.html", {**context, "links": links}, status=status)
+
+
+def of_newest(request: HttpRequest, show: Callable[[IncidentInfo], HttpResponse]) -> HttpResponse:
+    """Return what `show` makes of the newest incident, or what to do when there is none."""
+    try:
+        found = incidents.latest()
+    except NotFound:
+        return page("no_incident", {}, request)
+    return show(found)
 
 
 def staff_only(view: Callable[Concatenate[HttpRequest, P], HttpResponse]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
