@@ -26,7 +26,8 @@ from typing import Any
 import pytest
 
 from tests.credentials.shop import AT, cut, enrol, open_shop, signed
-from tests.web.gate_process import api_dsn, free_port, running
+from tests.roles import dsn_of
+from tests.web.gate_process import free_port, running
 from tocsin.credentials import actions
 from tocsin.credentials.models import Cutover
 from tocsin.kernel.localpg import tied
@@ -224,7 +225,7 @@ def test_a_session_opened_while_the_cutover_falls_is_dead(customers: Path, pytho
 
 def test_a_gate_that_is_down_slow_or_not_ours_lets_nobody_in_and_says_so(customers: Path, python: Path, tmp_path: Path) -> None:
     port = free_port()
-    dsn = api_dsn()
+    dsn = dsn_of("api")
     with running(customers, dsn=dsn, port=port) as gate:
         key = gate.key
         with shop(python, tmp_path, gate_url=gate.url, key=key) as browser:

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.credentials.shop import AT, cut, enrol, open_shop
-from tests.web.gate_process import Process, api_dsn, free_port, running
+from tests.roles import dsn_of
+from tests.web.gate_process import Process, free_port, running
 from tocsin.credentials import actions
 from tocsin.kernel.localpg import tied
 from tocsin.subjects import queries as subjects
@@ -120,7 +121,7 @@ def call(
 
 
 def test_nginx_lets_through_whom_the_gate_lets_through(customers: Path) -> None:
-    dsn = api_dsn()
+    dsn = dsn_of("api")
     with running(customers, dsn=dsn) as gate, behind_nginx(customers, gate.port, gate.key) as port:
         assert call(port, "C1", "old")[:2] == (200, "hello C1")
         assert call(port, "C1", "old", method="POST")[:2] == (200, "hello C1")

@@ -19,6 +19,7 @@ from django.test import Client
 from tests.conftest import forget
 from tests.credentials.shop import AT, GOOD, PEOPLE, cut, enrol, open_shop, signed
 from tests.ports.postgres_table import SECRET, TableTarget
+from tests.roles import dsn_of
 from tests.web.conftest import public_site  # noqa: F401 - a fixture
 from tocsin.credentials import actions, queries, tasks
 from tocsin.credentials.connectors import registry, targets
@@ -459,10 +460,7 @@ def test_no_secret_stands_in_the_log_or_the_queue(target: TableTarget, estate: P
 
 
 def test_the_command_line_leads_through_it_as_the_operators_process(target: TableTarget, estate: Path) -> None:
-    schema.migrate()
-    owner = connection.settings_dict
-    server = f"postgresql://{owner['USER']}:{owner['PASSWORD']}@{owner['HOST'] or '127.0.0.1'}:{owner['PORT']}/{owner['NAME']}"
-    database = schema.dsn(server, "operator", schema.set_passwords(server, kept={})["operator"])
+    database = dsn_of("operator")
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "TOCSIN_HOME": str(estate), "TOCSIN_DATABASE_URL": database,
            "TOCSIN_PROCESS": "operator", "TOCSIN_OPERATOR": "ada"}  # fmt: skip
 

@@ -19,9 +19,10 @@ import pytest
 from django.db import connection
 
 from tests.credentials.shop import GOOD, PEOPLE, enrol, open_shop
+from tests.roles import dsn_of
 from tocsin.credentials import actions
 from tocsin.credentials.sign_in import login_of
-from tocsin.kernel import clock, schema, testing
+from tocsin.kernel import clock, testing
 from tocsin.kernel.localpg import find_binaries
 from tocsin.kernel.private import Private
 
@@ -41,9 +42,7 @@ def dsn_of_test_database() -> str:
 @pytest.fixture
 def site(estate: Path, transactional_db: None) -> Iterator[tuple[str, Path, list[int]]]:
     """Give the address of a public process, the file its output goes to, and its process ids."""
-    schema.migrate()
-    owner = dsn_of_test_database()
-    role = schema.dsn(owner, "public", schema.set_passwords(owner, kept={})["public"])
+    role = dsn_of("public")
     open_shop(enrol(estate))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import http.client
 import json
 import os
@@ -17,11 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from django.db import connection
-
+from tests.roles import dsn_of
 from tocsin.cli.processes import site_command
 from tocsin.credentials import actions
-from tocsin.kernel import clock, schema
+from tocsin.kernel import clock
 from tocsin.kernel.localpg import tied
 
 ROOT = Path(__file__).parents[2]
@@ -32,19 +30,6 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
-
-
-def api_dsn() -> str:
-    """Apply the grants to the test database and return the connection string of the role tocsin_api."""
-    parts = connection.get_connection_params()
-    _granted(str(parts["dbname"]))
-    owner = f"postgresql://{parts['user']}:{parts.get('password', '')}@{parts['host']}:{parts['port']}/{parts['dbname']}"
-    return schema.dsn(owner, "api", schema.set_passwords(owner, kept={})["api"]).rstrip("/")
-
-
-@functools.cache
-def _granted(database: str) -> None:
-    schema.migrate()
 
 
 @dataclass
@@ -101,7 +86,7 @@ class Process:
 def running(home: Path, *, dsn: str | None = None, key: str | None = None, port: int | None = None) -> Iterator[Process]:
     """Run the gate until the block ends."""
     key = key or actions.create_api_key(f"test-{time.monotonic_ns()}", at=clock.now(), by="owner").reveal()
-    dsn, port = dsn or api_dsn(), port or free_port()
+    dsn, port = dsn or dsn_of("api"), port or free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("TOCSIN_", "DJANGO_"))} | {
         "TOCSIN_HOME": str(home),
         "TOCSIN_PROCESS": "api",

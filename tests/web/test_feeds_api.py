@@ -16,7 +16,8 @@ import pytest
 
 from tests.conftest import forget
 from tests.ports.relays import TOPIC, line, signed
-from tests.web.gate_process import Process, api_dsn, running
+from tests.roles import dsn_of
+from tests.web.gate_process import Process, running
 from tocsin.mail import actions, feeds, queries
 from tocsin.web.api.feeds import FeedApplication
 
@@ -68,7 +69,7 @@ def test_the_api_process_takes_events_in_and_can_read_nothing(api: Process, home
     assert post(api, b"", {"Content-Length": "1000001"})[0] == 413
     assert api.of("nobody")[0] in {200, 403}  # the gate answers beside it
     assert [(i.kind, i.verp) for i in queries.inbound()] == [("bounce", (17, 4))]
-    with psycopg.connect(api_dsn(), autocommit=True) as role:
+    with psycopg.connect(dsn_of("api"), autocommit=True) as role:
         for forbidden in ("SELECT deposit FROM mail_inbound", "UPDATE mail_inbound SET verp_n = 1", "DELETE FROM mail_inbound",
                           "SELECT id FROM mail_outbound", "SELECT 1 FROM notices_exception", "SELECT 1 FROM subjects_contact"):  # fmt: skip
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -16,8 +16,9 @@ import pytest
 from django.db import connection, connections
 
 from tests.credentials.shop import AT, GOOD, PEOPLE, cut, enrol, open_shop
+from tests.roles import dsn_of
 from tests.web.conftest import deliver
-from tests.web.gate_process import Process, api_dsn, free_port, running
+from tests.web.gate_process import Process, free_port, running
 from tocsin.credentials import actions, queries
 from tocsin.evidence import queries as evidence
 from tocsin.evidence.types import EventType
@@ -72,7 +73,7 @@ def test_without_its_database_the_gate_lets_nobody_in(shop: Path) -> None:
     """The gate reaches PostgreSQL through a door of ours that we shut: to the gate the database is gone, as after a network cut."""
     parts = connection.get_connection_params()
     door = Door((str(parts["host"]), int(parts["port"])))
-    dsn = api_dsn().replace(f":{parts['port']}/", f":{door.port}/")
+    dsn = dsn_of("api").replace(f":{parts['port']}/", f":{door.port}/")
     with running(shop, dsn=dsn) as gate:
         assert gate.of(FIRST.external_id)[0] == 200
         door.shut()
@@ -159,7 +160,7 @@ def _children(pid: int) -> list[int]:
 
 def test_a_cutover_under_load_on_two_nodes_lets_nobody_in_after_the_seal(shop: Path) -> None:
     """Questions run on two nodes while the cutover falls: none that begins after `commit` returned is allowed, on neither."""
-    dsn = api_dsn()
+    dsn = dsn_of("api")
     with running(shop, dsn=dsn) as one, running(shop, dsn=dsn, key=None) as two:
         results: list[tuple[float, int]] = []
         stop = threading.Event()
@@ -296,7 +297,7 @@ def test_batches(shop: Path, gate: Process) -> None:
 
 
 def test_the_role_of_the_process_reads_no_table(shop: Path) -> None:
-    api_dsn()
+    dsn_of("api")
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, p FROM pg_class c, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p "
